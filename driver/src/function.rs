@@ -1,0 +1,120 @@
+//! The seam between a PCI function and everything that uses one.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::memory::{Access, Memory};
+
+/// The access widths, in bytes, that [`Function::bar_read`] and [`Function::bar_write`] take.
+pub const WIDTHS: [usize; 4] = [1, 2, 4, 8];
+
+/// What a [`Function`] can answer with instead of success. One line: what was asked, what is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An offset, length, alignment or vector outside of what the function has.
+    #[error("{what}: {detail}")]
+    OutOfRange {
+        /// The access that was asked for.
+        what: &'static str,
+        /// Which limit it broke.
+        detail: String,
+    },
+    /// The function answered a read with Unsupported Request, Completer Abort or not at all.
+    #[error("{what}: the function did not complete the request ({status})")]
+    Completion {
+        /// The access that was asked for.
+        what: &'static str,
+        /// The completion status, in words.
+        status: &'static str,
+    },
+    /// The card, its daemon or its device is gone: nothing on this handle will work again.
+    #[error("{name}: the card is gone ({detail})")]
+    Gone {
+        /// The function, as [`Info::name`] has it.
+        name: String,
+        /// How that was noticed.
+        detail: String,
+    },
+    /// The back end cannot do what was asked.
+    #[error("{what}: not supported by this back end")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// An operating-system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+/// The result of every operation of the seam.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One memory BAR of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bar {
+    /// Size in bytes, a power of two.
+    pub size: u64,
+    /// 64-bit BAR (occupies this index and the next).
+    pub wide: bool,
+    /// Prefetchable.
+    pub prefetchable: bool,
+}
+
+/// What a back end knows of a function when it opens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// What a user calls it: a socket's path, a BDF, `sim:2.0`.
+    pub name: String,
+    /// The memory BARs, by BAR index.
+    pub bars: [Option<Bar>; 6],
+    /// MSI-X vectors (table size), 0 where there is no MSI-X capability.
+    pub msix_vectors: u16,
+    /// The function's configuration space in bytes (256 or 4096).
+    pub config_size: u16,
+}
+
+/// MSI-X vectors as event file descriptors: what VFIO's `SET_IRQS` does with `DATA_EVENTFD`.
+///
+/// An entry of `None` leaves that vector without a target: its interrupts are lost.
+pub type Interrupts<'a> = &'a [Option<BorrowedFd<'a>>];
+
+/// One PCI function (a PF or a VF), whatever carries it.
+///
+/// It is used as vfio-pci lets a process use one: configuration space is virtualised where the
+/// process must not touch the real one (BARs, MSI-X), MSI-X is programmed by [`Function::set_msix`]
+/// and never by writing to the table, and a DMA reaches only what [`Function::dma_map`] opened.
+pub trait Function: Send + Sync {
+    /// What is known of the function since it was opened.
+    fn info(&self) -> &Info;
+
+    /// Reads `data.len()` bytes of configuration space at `offset`.
+    fn config_read(&self, offset: u16, data: &mut [u8]) -> Result<()>;
+
+    /// Writes `data` into configuration space at `offset`.
+    fn config_write(&self, offset: u16, data: &[u8]) -> Result<()>;
+
+    /// Reads 1, 2, 4 or 8 naturally aligned bytes of a BAR (see [`WIDTHS`]), little-endian.
+    fn bar_read(&self, bar: u8, offset: u64, data: &mut [u8]) -> Result<()>;
+
+    /// Writes 1, 2, 4 or 8 naturally aligned bytes of a BAR. Posted: it returns before it arrives;
+    /// writes of one thread arrive in order.
+    fn bar_write(&self, bar: u8, offset: u64, data: &[u8]) -> Result<()>;
+
+    /// Enables MSI-X with one event file descriptor per vector, from vector 0 on, replacing all
+    /// that was set before. An empty slice disables MSI-X.
+    fn set_msix(&self, vectors: Interrupts<'_>) -> Result<()>;
+
+    /// Opens `memory` to this function's DMA at I/O virtual address `iova` (both multiples of 4 KiB).
+    fn dma_map(&self, iova: u64, memory: Arc<Memory>, access: Access) -> Result<()>;
+
+    /// Closes what [`Function::dma_map`] opened at exactly `iova`. On return no DMA reaches it.
+    fn dma_unmap(&self, iova: u64, len: u64) -> Result<()>;
+
+    /// Function Level Reset (PCIe 4.0 §6.6.2). DMA mappings stay, MSI-X is disabled.
+    fn reset(&self) -> Result<()>;
+}

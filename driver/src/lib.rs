@@ -1,0 +1,10 @@
+//! The host side of a Nitride card: the [`Function`] seam, its back ends, and the drivers on top of it.
+//!
+//! Everything above [`Function`] works alike on a simulated card in this process, on one behind a
+//! vfio-user socket, and on a real one behind VFIO.
+
+mod function;
+mod memory;
+
+pub use function::{Bar, Error, Function, Info, Interrupts, Result, WIDTHS};
+pub use memory::{Access, Memory};

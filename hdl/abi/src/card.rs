@@ -1,0 +1,76 @@
+//! The card's functions, their numbers, and what lies where in their BARs.
+//!
+//! A function's number is its ARI function number (PCIe 4.0 §6.13): the low byte of its routing ID.
+//! The card answers on one bus and uses numbers below [`FUNCTIONS`], so 5 bits name a function inside.
+
+/// Function numbers the card's internal function fields can name (5 bits).
+pub const FUNCTIONS: usize = 32;
+/// Width in bits of a function number inside the card.
+pub const FUNCTION_BITS: usize = 5;
+
+/// PF0, management.
+pub const PF_MANAGEMENT: u8 = 0;
+/// PF1, network. Its place in the numbering; the function itself is not built yet.
+pub const PF_NETWORK: u8 = 1;
+/// PF2, storage (NVMe).
+pub const PF_STORAGE: u8 = 2;
+/// The first VF of PF1: VFs are consecutive (VF stride 1).
+pub const VF_NETWORK_FIRST: u8 = 8;
+/// The first VF of PF2: VFs are consecutive (VF stride 1).
+pub const VF_STORAGE_FIRST: u8 = 16;
+/// VFs of each SR-IOV PF in the `lab` profile.
+pub const VFS: u8 = 8;
+
+/// NVMe controllers: index 0 is PF2, index 1 + n is PF2's VF n.
+pub const CONTROLLERS: usize = 16;
+/// Width in bits of a controller index inside the card.
+pub const CONTROLLER_BITS: usize = 4;
+
+/// The NVMe controller behind a function, if it is one.
+#[must_use]
+pub const fn controller_of(function: u8, vfs: u8) -> Option<u8> {
+    if function == PF_STORAGE {
+        Some(0)
+    } else if function >= VF_STORAGE_FIRST && function < VF_STORAGE_FIRST + vfs {
+        Some(function - VF_STORAGE_FIRST + 1)
+    } else {
+        None
+    }
+}
+
+/// The function of an NVMe controller index.
+#[must_use]
+pub const fn function_of(controller: u8) -> u8 {
+    if controller == 0 { PF_STORAGE } else { VF_STORAGE_FIRST + controller - 1 }
+}
+
+/// Queue pairs of a controller: the admin queue (0) and I/O queues 1 to 7.
+pub const QUEUES: usize = 8;
+/// Entries of the largest queue (CAP.MQES + 1, NVMe 1.4 §3.1.1).
+pub const QUEUE_ENTRIES: usize = 1024;
+/// Namespaces of a controller: NSIDs 1 to this.
+pub const NAMESPACES: usize = 4;
+/// MSI-X vectors of an NVMe function: one a queue pair.
+pub const MSIX_VECTORS: usize = 8;
+/// MDTS (NVMe 1.4 §5.15.2.2, Figure 247): the largest transfer is 2^8 pages of 4 KiB, 1 MiB.
+pub const MDTS: u8 = 8;
+
+/// Size of BAR0 of every function in bytes (64-bit, prefetchable).
+pub const BAR0_SIZE: u64 = 0x4000;
+/// NVMe: controller registers (NVMe 1.4 §3.1). PF0: management registers.
+pub const BAR0_REGISTERS: u64 = 0x0000;
+/// NVMe: doorbells (CAP.DSTRD = 0).
+pub const BAR0_DOORBELLS: u64 = 0x1000;
+/// MSI-X table.
+pub const BAR0_MSIX_TABLE: u64 = 0x2000;
+/// MSI-X pending bit array.
+pub const BAR0_MSIX_PBA: u64 = 0x3000;
+
+/// PCI vendor ID of all functions (unassigned by the PCI-SIG).
+pub const VENDOR_ID: u16 = 0x1e57;
+/// Device IDs: PF0, PF1 and its VFs, PF2, PF2's VFs.
+pub const DEVICE_MANAGEMENT: u16 = 0x0001;
+/// Device ID of PF2.
+pub const DEVICE_STORAGE: u16 = 0x0003;
+/// Device ID of PF2's VFs.
+pub const DEVICE_STORAGE_VF: u16 = 0x0004;

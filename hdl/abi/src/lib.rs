@@ -1,0 +1,7 @@
+//! Every register, queue entry, descriptor and table layout of the Nitride card, defined once.
+//!
+//! The RTL, the simulator, the driver, the VMM, the tests and the documentation take their numbers
+//! from here; nothing is typed twice.
+#![no_std]
+
+pub mod card;
