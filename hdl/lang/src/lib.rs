@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::*;
 pub use nitride_macros::{hdl, hdl_fn, Packed};
+pub use rust_hdl_core as core;
 pub mod emit;
 
 pub type Id = usize;
