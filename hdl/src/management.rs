@@ -1,0 +1,1 @@
+//! PF0: management registers.

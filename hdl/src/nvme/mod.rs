@@ -1,0 +1,1 @@
+//! The NVMe front end: registers, queues, admin commands, completions.

@@ -1,0 +1,1 @@
+//! PCIe: the target side and the transmitter.

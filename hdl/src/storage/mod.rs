@@ -1,0 +1,1 @@
+//! The storage engine: I/O commands between host memory and the media.
