@@ -1,1 +1,44 @@
-fn main() {}
+//! `cargo xtask`: the only command that a newcomer needs beside Rust.
+
+mod setup;
+mod sh;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Sets up, tests and shows Nitride.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing: Debian packages, Python tools, crates
+    Setup,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    match arguments.command {
+        Task::Setup => {
+            setup::run()?;
+            println!("setup: everything is there");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
