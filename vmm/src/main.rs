@@ -1,1 +1,9 @@
-fn main() {}
+//! `nitride`: a Nitride card, the virtual machines that use it, and the tools to look at both.
+
+use std::process::ExitCode;
+
+mod cli;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,41 @@
+//! The command line. One subcommand is one module with `Args` (clap) and
+//! `run(Args) -> anyhow::Result<ExitCode>`; an error it returns is printed as one line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod probe;
+
+/// An open, Nitro-style offload card: its simulator, its driver and its virtual machines.
+#[derive(Debug, Parser)]
+#[command(name = "nitride", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell whether this machine's KVM can run a guest at speed
+    Probe(probe::Args),
+}
+
+/// Parses the arguments, runs the subcommand and prints its error.
+///
+/// Exit codes: what the subcommand returns, 1 after an error, 2 after a usage error.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Probe(args) => probe::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("nitride: {}", one_line(&error));
+        ExitCode::FAILURE
+    })
+}
+
+/// The error with its causes, whatever they hold, on one line.
+fn one_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
