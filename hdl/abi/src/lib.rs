@@ -6,3 +6,4 @@
 
 pub mod card;
 pub mod nvme;
+pub mod tlp;
