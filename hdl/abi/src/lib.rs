@@ -7,3 +7,4 @@
 pub mod card;
 pub mod nvme;
 pub mod tlp;
+pub mod management;
