@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod card;
-pub mod nvme;
-pub mod tlp;
 pub mod management;
+pub mod nvme;
+pub mod pci;
+pub mod tlp;

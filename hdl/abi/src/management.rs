@@ -35,13 +35,21 @@ impl Profile {
     /// Takes the register's value apart.
     #[must_use]
     pub const fn decode(value: u64) -> Self {
-        Self { vfs: value as u8, namespaces: (value >> 8) as u8, queues: (value >> 16) as u8, counters: (value >> 24) as u8 }
+        Self {
+            vfs: value as u8,
+            namespaces: (value >> 8) as u8,
+            queues: (value >> 16) as u8,
+            counters: (value >> 24) as u8,
+        }
     }
 
     /// The register's value.
     #[must_use]
     pub const fn encode(self) -> u64 {
-        self.vfs as u64 | (self.namespaces as u64) << 8 | (self.queues as u64) << 16 | (self.counters as u64) << 24
+        self.vfs as u64
+            | (self.namespaces as u64) << 8
+            | (self.queues as u64) << 16
+            | (self.counters as u64) << 24
     }
 }
 
@@ -78,7 +86,8 @@ pub const VOLUMES: usize = crate::card::CONTROLLERS * crate::card::NAMESPACES;
 /// (`nsid` counts from 1).
 #[must_use]
 pub const fn volume_index(controller: u8, nsid: u32) -> Option<u8> {
-    if (controller as usize) < crate::card::CONTROLLERS && nsid >= 1 && nsid <= crate::card::NAMESPACES as u32 {
+    if (controller as usize) < crate::card::CONTROLLERS && nsid >= 1 && nsid <= crate::card::NAMESPACES as u32
+    {
         Some(controller * crate::card::NAMESPACES as u8 + (nsid - 1) as u8)
     } else {
         None

@@ -48,6 +48,10 @@ pub const FMT: Field = Field::new(0, 29, 3);
 pub const TYPE: Field = Field::new(0, 24, 5);
 /// Traffic class.
 pub const TRAFFIC_CLASS: Field = Field::new(0, 20, 3);
+/// T9: bit 9 of a 10-bit tag.
+pub const TAG_9: Field = Field::new(0, 23, 1);
+/// T8: bit 8 of a 10-bit tag.
+pub const TAG_8: Field = Field::new(0, 19, 1);
 /// Attr\[2\]: ID-based ordering.
 pub const ATTR_IDO: Field = Field::new(0, 18, 1);
 /// TLP hints present.
@@ -107,12 +111,22 @@ pub const FMT_4DW_DATA: u8 = 0b011;
 
 /// Type: memory request.
 pub const TYPE_MEMORY: u8 = 0b0_0000;
+/// Type: locked memory read.
+pub const TYPE_LOCKED: u8 = 0b0_0001;
+/// Type: I/O request.
+pub const TYPE_IO: u8 = 0b0_0010;
 /// Type: configuration request, type 0 (for the function on this link).
 pub const TYPE_CONFIG_0: u8 = 0b0_0100;
 /// Type: configuration request, type 1 (to be forwarded by a bridge).
 pub const TYPE_CONFIG_1: u8 = 0b0_0101;
 /// Type: completion.
 pub const TYPE_COMPLETION: u8 = 0b0_1010;
+/// Type: completion of a locked read.
+pub const TYPE_COMPLETION_LOCKED: u8 = 0b0_1011;
+/// Type: AtomicOp FetchAdd. Swap and CAS follow it.
+pub const TYPE_FETCH_ADD: u8 = 0b0_1100;
+/// Type: AtomicOp CAS.
+pub const TYPE_CAS: u8 = 0b0_1110;
 /// Type: message; bits 2:0 are its routing.
 pub const TYPE_MESSAGE: u8 = 0b1_0000;
 
