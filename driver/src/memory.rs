@@ -42,10 +42,11 @@ impl Memory {
     /// With `huge`, it is on 2 MiB pages where the system has some free, else on ordinary ones.
     pub fn new(name: &str, len: usize, huge: bool) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        if huge && len.is_multiple_of(2 << 20) {
-            if let Ok(memory) = Self::create(name, len, flags | MemfdFlags::HUGETLB) {
-                return Ok(memory);
-            }
+        if huge
+            && len.is_multiple_of(2 << 20)
+            && let Ok(memory) = Self::create(name, len, flags | MemfdFlags::HUGETLB)
+        {
+            return Ok(memory);
         }
         Self::create(name, len, flags)
     }
@@ -62,7 +63,10 @@ impl Memory {
     /// The range must lie inside of the file: an access past its end would kill the process.
     pub fn map(fd: OwnedFd, offset: u64, len: usize, access: Access) -> io::Result<Self> {
         let end = offset.checked_add(len as u64).ok_or(io::ErrorKind::InvalidInput)?;
-        if len == 0 || offset % 4096 != 0 || rustix::fs::fstat(&fd)?.st_size < i64::try_from(end).unwrap_or(i64::MAX) {
+        if len == 0
+            || !offset.is_multiple_of(4096)
+            || rustix::fs::fstat(&fd)?.st_size < i64::try_from(end).unwrap_or(i64::MAX)
+        {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let protection = match access {
@@ -70,7 +74,9 @@ impl Memory {
             Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let ptr = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &fd, offset)? };
+        let ptr = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &fd, offset)?
+        };
         let ptr = NonNull::new(ptr.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { fd, offset, len, ptr })
     }

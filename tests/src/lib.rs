@@ -1,1 +1,3 @@
-//! tests
+//! What tests of several crates share: the NVMe reference model.
+
+pub mod nvme_model;
