@@ -3,6 +3,7 @@
 mod lab;
 mod setup;
 mod sh;
+mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Install what is missing: Debian packages, Python tools, crates
     Setup,
+    /// Run every check and test
+    Test,
     /// Run a command, or a shell, on a Linux host with KVM, VFIO and an IOMMU in QEMU
     Lab(lab::Args),
 }
@@ -43,6 +46,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             println!("setup: everything is there");
             Ok(ExitCode::SUCCESS)
         }
+        Task::Test => test::run(),
         Task::Lab(args) => lab::run(args),
     }
 }
