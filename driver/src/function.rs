@@ -117,4 +117,29 @@ pub trait Function: Send + Sync {
 
     /// Function Level Reset (PCIe 4.0 §6.6.2). DMA mappings stay, MSI-X is disabled.
     fn reset(&self) -> Result<()>;
+
+    /// Clock cycles that the card has run for, where the back end can tell: only a simulator can.
+    fn cycles(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Whether a BAR access lies in a BAR and has a width and an alignment of the seam. For back ends.
+pub fn check_bar_access(info: &Info, what: &'static str, bar: u8, offset: u64, len: usize) -> Result<()> {
+    let size = info.bars.get(bar as usize).copied().flatten().map_or(0, |bar| bar.size);
+    let inside = offset.checked_add(len as u64).is_some_and(|end| end <= size);
+    if inside && WIDTHS.contains(&len) && offset.is_multiple_of(len as u64) {
+        return Ok(());
+    }
+    let detail = format!("{} has no aligned {len} bytes at {offset:#x} of BAR {bar}", info.name);
+    Err(Error::OutOfRange { what, detail })
+}
+
+/// Whether a configuration access lies in the function's configuration space. For back ends.
+pub fn check_config_access(info: &Info, what: &'static str, offset: u16, len: usize) -> Result<()> {
+    if offset as usize + len <= info.config_size as usize {
+        return Ok(());
+    }
+    let detail = format!("{} has no {len} bytes at {offset:#x} of its {}", info.name, info.config_size);
+    Err(Error::OutOfRange { what, detail })
 }

@@ -5,6 +5,10 @@
 
 mod function;
 mod memory;
+pub mod vfio_user;
 
-pub use function::{Bar, Error, Function, Info, Interrupts, Result, WIDTHS};
+pub use function::{
+    Bar, Error, Function, Info, Interrupts, Result, WIDTHS, check_bar_access, check_config_access,
+};
 pub use memory::{Access, Memory};
+pub use vfio_user::VfioUser;
