@@ -11,6 +11,7 @@ pub const DEBIAN: &[(&str, &str)] = &[
     ("pciutils", "lspci, in the lab and in the guest"),
     ("nvme-cli", "nvme, in the lab and in the guest"),
     ("e2fsprogs", "mkfs.ext4, e2fsck and debugfs"),
+    ("debian-archive-keyring", "proves that a newer QEMU is Debian's"),
     ("acpica-tools", "iasl, the reference for the ACPI tables"),
     ("tar", "carries files out of the lab"),
 ];

@@ -3,6 +3,14 @@
 modprobe -a -q virtio_pci virtio_console vfio-pci vfio_iommu_type1 tun
 grep -q -w svm /proc/cpuinfo && modprobe kvm-amd
 grep -q -w vmx /proc/cpuinfo && modprobe kvm-intel
+if [ -e /job/vfio ]; then
+    for device in /sys/bus/pci/devices/*; do
+        case "$(cat "$device/class")" in 0x0108*)
+            echo vfio-pci >"$device/driver_override"
+            echo "${device##*/}" >/sys/bus/pci/drivers_probe
+        esac
+    done
+fi
 if [ -x /job/shell ]; then
     setsid cttyhack sh
     exit

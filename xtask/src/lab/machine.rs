@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::accelerator::Accelerator;
-use crate::sh;
+use super::qemu::Qemu;
+
+/// QEMU's NVMe drive, with the resources that its virtual functions share.
+const NVME: &str = "nvme,serial=lab,subsys=subsystem,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,\
+                    max_ioqpairs=10,msix_qsize=10,bus=drive";
 
 /// A machine to be started.
 pub struct Machine {
@@ -23,6 +27,10 @@ pub struct Machine {
     pub initrd: PathBuf,
     /// A raw image that becomes an NVMe drive with SR-IOV.
     pub drive: Option<PathBuf>,
+    /// Sockets of a card's functions, each of which becomes a PCI device behind a root port of its own.
+    pub functions: Vec<PathBuf>,
+    /// Keeps the kernel's NVMe driver from taking the drive and the functions.
+    pub without_nvme: bool,
     /// Where QEMU and xtask meet; holds their sockets.
     pub folder: PathBuf,
     /// Where the console's output is kept.
@@ -44,7 +52,7 @@ pub struct Outcome {
 impl Machine {
     /// Boots with the console on this terminal; returns when the machine is switched off.
     pub fn interact(&self) -> Result<()> {
-        let mut qemu = self.qemu();
+        let mut qemu = self.qemu()?;
         qemu.args(["-serial", "mon:stdio"]).stdin(Stdio::inherit());
         let status = qemu.status().context("lab: cannot start QEMU; run `cargo xtask setup`")?;
         if !status.success() {
@@ -58,7 +66,7 @@ impl Machine {
         let files = self.folder.join("files.tar");
         let status_file = self.folder.join("status");
         let console = Tee { log: File::create(&self.log)?, shown: self.verbose };
-        let mut qemu = self.qemu();
+        let mut qemu = self.qemu()?;
         qemu.args(["-device", "virtio-serial-pci"]);
         let mut readers = vec![
             self.connect(&mut qemu, "console", console)?,
@@ -98,35 +106,51 @@ impl Machine {
         Ok(Outcome { status, files })
     }
 
-    fn qemu(&self) -> Command {
-        let mut qemu = sh::command("qemu-system-x86_64");
+    fn qemu(&self) -> Result<Command> {
+        let program = if self.functions.is_empty() { Qemu::System } else { Qemu::with_vfio_user()? };
+        let mut qemu = program.command();
         match self.accelerator {
             Accelerator::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,+svm"]),
             Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
         };
-        qemu.args([
-            "-M",
-            "q35,kernel-irqchip=split",
-            "-smp",
-            &self.cpus.to_string(),
-            "-m",
-            &self.memory.to_string(),
-        ])
-        .args(["-nodefaults", "-display", "none", "-no-reboot"])
-        .args(["-device", "intel-iommu,intremap=on,aw-bits=48"])
-        .args(["-append", "console=ttyS0 panic=-1 intel_iommu=on iommu=pt quiet"])
-        .arg("-kernel")
-        .arg(&self.kernel)
-        .arg("-initrd")
-        .arg(&self.initrd);
-        if let Some(drive) = &self.drive {
-            qemu.args(["-device", "pcie-root-port,id=rp0,chassis=1,slot=1", "-device", "nvme-subsys,id=ss0"])
-                .args(["-device", "nvme,serial=lab,subsys=ss0,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=10,msix_qsize=10,bus=rp0"])
-                .arg("-drive")
-                .arg(format!("file={},if=none,id=drive0,format=raw", drive.display().to_string().replace(',', ",,")))
-                .args(["-device", "nvme-ns,drive=drive0"]);
+        let memory = self.memory;
+        qemu.args(["-M", "q35,kernel-irqchip=split,memory-backend=ram", "-smp", &self.cpus.to_string()])
+            .args(["-m", &memory.to_string()])
+            // The card's process reaches the memory through the file descriptor.
+            .args(["-object", &format!("memory-backend-memfd,id=ram,size={memory}M,share=on")])
+            .args(["-nodefaults", "-display", "none", "-no-reboot"])
+            // QEMU passes on what the IOMMU maps only if the guest has to announce every change (VT-d 3.2 §6.1).
+            .args(["-device", "intel-iommu,intremap=on,aw-bits=48,caching-mode=on"])
+            .arg("-kernel")
+            .arg(&self.kernel)
+            .arg("-initrd")
+            .arg(&self.initrd);
+        let mut line = "console=ttyS0 panic=-1 intel_iommu=on iommu=pt quiet".to_owned();
+        if self.without_nvme {
+            line.push_str(" initcall_blacklist=nvme_init");
         }
-        qemu
+        qemu.args(["-append", &line]);
+        if let Some(drive) = &self.drive {
+            qemu.args([
+                "-device",
+                "pcie-root-port,id=drive,chassis=1,slot=1",
+                "-device",
+                "nvme-subsys,id=subsystem",
+            ])
+            .args(["-device", NVME])
+            .arg("-drive")
+            .arg(format!("file={},if=none,id=image,format=raw", escaped(drive)))
+            .args(["-device", "nvme-ns,drive=image"]);
+        }
+        for (index, socket) in self.functions.iter().enumerate() {
+            let slot = index + 2;
+            let device = serde_json::json!({
+                "driver": "vfio-user-pci", "bus": format!("function{index}"), "socket": { "type": "unix", "path": socket },
+            });
+            qemu.args(["-device", &format!("pcie-root-port,id=function{index},chassis={slot},slot={slot}")])
+                .args(["-device", &device.to_string()]);
+        }
+        Ok(qemu)
     }
 
     /// Gives QEMU a channel named `name`, whose output a thread copies to `sink`.
@@ -140,8 +164,7 @@ impl Machine {
         let path = path.with_extension("socket");
         let listener =
             UnixListener::bind(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        qemu.arg("-chardev")
-            .arg(format!("socket,id={name},path={}", path.display().to_string().replace(',', ",,")));
+        qemu.arg("-chardev").arg(format!("socket,id={name},path={}", escaped(&path)));
         if name == "console" {
             qemu.args(["-serial", "chardev:console"]);
         } else {
@@ -156,6 +179,11 @@ impl Machine {
             }
         }))
     }
+}
+
+/// A path as QEMU's options take it.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// Writes a log, and shows it if asked to.

@@ -5,6 +5,7 @@ mod cpio;
 mod image;
 mod kernel;
 mod machine;
+mod qemu;
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -33,6 +34,12 @@ pub struct Args {
     /// Add an NVMe drive with SR-IOV, on this raw image
     #[arg(long, value_name = "IMAGE")]
     nvme: Option<PathBuf>,
+    /// Add the function of a card that a daemon outside of the lab serves on this socket
+    #[arg(long = "function", value_name = "SOCKET")]
+    functions: Vec<PathBuf>,
+    /// Bind NVMe drive and functions to vfio-pci instead of the kernel's own driver
+    #[arg(long)]
+    vfio: bool,
     /// The lab's memory in MiB
     #[arg(long, default_value_t = 3072, value_parser = clap::value_parser!(u32).range(512..))]
     memory: u32,
@@ -77,6 +84,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         archive.file("/job/command", 0o755, script(&args.command).as_bytes())?;
     }
+    if args.vfio {
+        archive.file("/job/vfio", 0o644, b"")?;
+    }
     let outputs = args.outputs.iter().map(|output| output_places(output)).collect::<Result<Vec<_>>>()?;
     if !outputs.is_empty() {
         let names = outputs.iter().map(|(there, _)| quoted(there.trim_start_matches('/')));
@@ -102,6 +112,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         kernel: kernel.vmlinux,
         initrd,
         drive: args.nvme.as_ref().map(std::path::absolute).transpose()?,
+        functions: args.functions.iter().map(std::path::absolute).collect::<Result<_, _>>()?,
+        without_nvme: args.vfio,
         folder: folder.path().to_owned(),
         log: logs.join("console.log"),
         verbose: args.verbose,
