@@ -11,7 +11,7 @@
 //! ```
 
 mod connection;
-pub mod protocol;
+mod protocol;
 
 use std::io;
 use std::os::fd::BorrowedFd;

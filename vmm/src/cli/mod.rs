@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod probe;
+mod run;
 
 /// An open, Nitro-style offload card: its simulator, its driver and its virtual machines.
 #[derive(Debug, Parser)]
@@ -19,6 +20,8 @@ struct Cli {
 enum Command {
     /// Tell whether this machine's KVM can run a guest at speed
     Probe(probe::Args),
+    /// Run a virtual machine with functions of a card
+    Run(run::Args),
 }
 
 /// Parses the arguments, runs the subcommand and prints its error.
@@ -27,6 +30,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Probe(args) => probe::run(&args),
+        Command::Run(args) => run::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("nitride: {}", one_line(&error));
