@@ -1,0 +1,11 @@
+//! The root complex: the host's side of every request.
+
+mod dma;
+mod iommu;
+mod requester;
+
+pub(crate) use dma::{DmaRequest, apply_write, completions, unsupported};
+pub(crate) use iommu::Iommu;
+pub use iommu::MapError;
+pub use requester::{Failure, HostRequest, Outcome, Ticket};
+pub(crate) use requester::{RAW_TAGS, Requester, posted_write};
