@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! sim
-=======
 //! The simulated card: the Verilated RTL in a PCIe host of software.
 //!
 //! Three levels, each usable alone:
@@ -73,4 +70,3 @@ pub enum Error {
     #[error("simulation thread: {0}")]
     Thread(std::io::Error),
 }
->>>>>>> d60a2f4 (Simulate the card's host: link, root complex, IOMMU, media, endpoints)
