@@ -3,10 +3,13 @@
 //! Everything above [`Function`] works alike on a simulated card in this process, on one behind a
 //! vfio-user socket, and on a real one behind VFIO.
 
+mod dma;
 mod function;
 mod memory;
+pub mod nvme;
 pub mod vfio_user;
 
+pub use dma::{Dma, DmaSpace};
 pub use function::{
     Bar, Error, Function, Info, Interrupts, Result, WIDTHS, check_bar_access, check_config_access,
 };

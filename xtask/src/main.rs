@@ -30,7 +30,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -39,8 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<ExitCode> {
-    match &arguments.command {
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    match arguments.command {
         Task::Setup => {
             setup::run()?;
             println!("setup: everything is there");

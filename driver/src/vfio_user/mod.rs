@@ -11,7 +11,7 @@
 //! ```
 
 mod connection;
-mod protocol;
+pub mod protocol;
 
 use std::io;
 use std::os::fd::BorrowedFd;

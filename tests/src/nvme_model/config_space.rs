@@ -68,24 +68,21 @@ impl ConfigSpace {
         self.writable[at..at + writable.len()].copy_from_slice(writable);
     }
 
-    /// Reads, if the range is inside.
-    pub fn read(&self, offset: u16, data: &mut [u8]) -> bool {
-        let from = self.bytes.get(offset as usize..offset as usize + data.len());
-        if let Some(from) = from {
-            data.copy_from_slice(from);
-        }
-        from.is_some()
+    /// Reads a range inside of the space.
+    pub fn read(&self, offset: u16, data: &mut [u8]) {
+        let start = offset as usize;
+        data.copy_from_slice(&self.bytes[start..start + data.len()]);
     }
 
-    /// Writes, if the range is inside: whether it asks for a Function Level Reset.
-    pub fn write(&mut self, offset: u16, data: &[u8]) -> Option<bool> {
+    /// Writes a range inside of the space: whether that asks for a Function Level Reset.
+    pub fn write(&mut self, offset: u16, data: &[u8]) -> bool {
         let start = offset as usize;
-        let mask = self.writable.get(start..start + data.len())?;
+        let mask = &self.writable[start..start + data.len()];
         for ((byte, mask), new) in self.bytes[start..].iter_mut().zip(mask).zip(data) {
             *byte = *byte & !mask | new & mask;
         }
         let control = (DEVICE_CONTROL + 1).checked_sub(start).and_then(|at| data.get(at));
-        Some(control.is_some_and(|byte| byte & INITIATE_FLR != 0))
+        control.is_some_and(|byte| byte & INITIATE_FLR != 0)
     }
 
     /// Function Level Reset: what a write can change is as it was.

@@ -29,6 +29,7 @@ pub struct Controller {
     acq: u64,
     /// A bit a vector.
     interrupts: u8,
+    hung: bool,
 }
 
 impl Controller {
@@ -49,6 +50,7 @@ impl Controller {
             asq: 0,
             acq: 0,
             interrupts: 0,
+            hung: false,
         }
     }
 
@@ -122,6 +124,7 @@ impl Controller {
         self.async_requests = 0;
         self.interrupts = 0;
         self.csts = 0;
+        self.hung = false;
     }
 
     fn enable(&mut self) {
@@ -135,6 +138,11 @@ impl Controller {
         self.csts = csts::RDY.mask() as u32;
         self.submission_queues[0] = Some(SubmissionQueue::new(self.asq, sq_last + 1, 0));
         self.completion_queues[0] = Some(CompletionQueue::new(self.acq, cq_last + 1, Some(0)));
+    }
+
+    /// Makes the controller defective: it fetches no I/O command until it is reset.
+    pub fn hang_until_reset(&mut self) {
+        self.hung = true;
     }
 
     /// Function Level Reset: every register and the state behind it, but not the counters of the SMART log.
@@ -179,7 +187,7 @@ impl Controller {
 
     /// Executes one command of `queue`, if it has one and its completion queue has room.
     fn step(&mut self, queue: usize, host: &mut dyn HostMemory) -> bool {
-        if !self.is_running() {
+        if !self.is_running() || self.hung && queue > 0 {
             return false;
         }
         let Some(sq) = &mut self.submission_queues[queue] else { return false };

@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nitride_abi::card::{BAR0_MSIX_TABLE, BAR0_SIZE, MSIX_VECTORS};
-use nitride_driver::{Access, Bar, Error, Function, Info, Interrupts, Memory, Result, WIDTHS};
+use nitride_driver::{
+    Access, Bar, Error, Function, Info, Interrupts, Memory, Result, check_bar_access, check_config_access,
+};
 
 use super::config_space::ConfigSpace;
 use super::controller::Controller;
@@ -48,17 +50,6 @@ impl ModelFunction {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn check_bar(&self, what: &'static str, bar: u8, offset: u64, len: usize) -> Result<()> {
-        let inside = bar == 0 && offset.checked_add(len as u64).is_some_and(|end| end <= BAR0_SIZE);
-        if inside && WIDTHS.contains(&len) && offset.is_multiple_of(len as u64) {
-            return Ok(());
-        }
-        Err(Error::OutOfRange {
-            what,
-            detail: format!("{} has no {len} bytes at {offset:#x} of BAR {bar}", self.info.name),
-        })
-    }
 }
 
 impl State {
@@ -85,30 +76,22 @@ impl Function for ModelFunction {
     }
 
     fn config_read(&self, offset: u16, data: &mut [u8]) -> Result<()> {
-        if self.lock().config.read(offset, data) {
-            return Ok(());
-        }
-        let detail = format!("{} bytes at {offset:#x} of 4096", data.len());
-        Err(Error::OutOfRange { what: "read of configuration space", detail })
+        check_config_access(&self.info, "configuration read", offset, data.len())?;
+        self.lock().config.read(offset, data);
+        Ok(())
     }
 
     fn config_write(&self, offset: u16, data: &[u8]) -> Result<()> {
+        check_config_access(&self.info, "configuration write", offset, data.len())?;
         let mut state = self.lock();
-        match state.config.write(offset, data) {
-            None => {
-                let detail = format!("{} bytes at {offset:#x} of 4096", data.len());
-                Err(Error::OutOfRange { what: "write of configuration space", detail })
-            }
-            Some(true) => {
-                state.reset();
-                Ok(())
-            }
-            Some(false) => Ok(()),
+        if state.config.write(offset, data) {
+            state.reset();
         }
+        Ok(())
     }
 
     fn bar_read(&self, bar: u8, offset: u64, data: &mut [u8]) -> Result<()> {
-        self.check_bar("BAR read", bar, offset, data.len())?;
+        check_bar_access(&self.info, "BAR read", bar, offset, data.len())?;
         if offset < BAR0_MSIX_TABLE {
             self.lock().controller.read(offset, data);
         } else {
@@ -118,7 +101,7 @@ impl Function for ModelFunction {
     }
 
     fn bar_write(&self, bar: u8, offset: u64, data: &[u8]) -> Result<()> {
-        self.check_bar("BAR write", bar, offset, data.len())?;
+        check_bar_access(&self.info, "BAR write", bar, offset, data.len())?;
         if offset < BAR0_MSIX_TABLE {
             let mut state = self.lock();
             let State { controller, config, mappings, .. } = &mut *state;

@@ -61,8 +61,9 @@ impl Machine {
         Ok(())
     }
 
-    /// Boots, runs the job and returns what it left. Output and errors of the job go to those of this process.
-    pub fn run(&self) -> Result<Outcome> {
+    /// Boots, runs the job and returns what it left. The job's output goes to `output`, its errors to
+    /// those of this process.
+    pub fn run(&self, output: impl Write + Send + 'static) -> Result<Outcome> {
         let files = self.folder.join("files.tar");
         let status_file = self.folder.join("status");
         let console = Tee { log: File::create(&self.log)?, shown: self.verbose };
@@ -70,7 +71,7 @@ impl Machine {
         qemu.args(["-device", "virtio-serial-pci"]);
         let mut readers = vec![
             self.connect(&mut qemu, "console", console)?,
-            self.connect(&mut qemu, "output", std::io::stdout())?,
+            self.connect(&mut qemu, "output", output)?,
             self.connect(&mut qemu, "errors", std::io::stderr())?,
             self.connect(&mut qemu, "status", File::create(&status_file)?)?,
             self.connect(&mut qemu, "files", File::create(&files)?)?,

@@ -3,22 +3,20 @@
 mod accelerator;
 mod cpio;
 mod image;
-mod kernel;
+mod job;
+pub mod kernel;
 mod machine;
 mod qemu;
 
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::sh;
 use accelerator::Accelerator;
-use cpio::Archive;
-use machine::Machine;
+pub use job::Job;
 
 /// Where files are in the lab, unless another place is given.
 const HOME: &str = "/lab";
@@ -61,74 +59,25 @@ pub struct Args {
 }
 
 /// Boots the lab and runs the command in it; its exit status becomes ours.
-pub fn run(args: &Args) -> Result<ExitCode> {
-    let kernel = kernel::get()?;
-    let folder = tempfile::Builder::new().prefix("nitride-lab").tempdir()?;
-    let base = folder.path().join("base.cpio");
-    let mut archive = Archive::new(BufWriter::new(File::create(&base)?));
-    image::base(&mut archive, &kernel)?;
-    archive.finish()?;
-
-    let initrd = folder.path().join("lab.cpio");
-    fs::copy(&base, &initrd)?;
-    let mut archive = Archive::new(BufWriter::new(File::options().append(true).open(&initrd)?));
-    archive.file("/job/start", 0o755, include_bytes!("host.sh"))?;
-    archive.tree("/guest/vmlinux", &kernel.vmlinux)?;
-    archive.tree("/guest/base.cpio", &base)?;
-    for input in &args.inputs {
-        let (here, there) = input_places(input)?;
-        archive.tree(&there, &here)?;
-    }
-    if args.command.is_empty() {
-        archive.file("/job/shell", 0o755, b"")?;
-    } else {
-        archive.file("/job/command", 0o755, script(&args.command).as_bytes())?;
-    }
-    if args.vfio {
-        archive.file("/job/vfio", 0o644, b"")?;
-    }
-    let outputs = args.outputs.iter().map(|output| output_places(output)).collect::<Result<Vec<_>>>()?;
-    if !outputs.is_empty() {
-        let names = outputs.iter().map(|(there, _)| quoted(there.trim_start_matches('/')));
-        let pack = format!("#!/bin/sh\nexec tar -c -f \"$1\" -C / {}\n", names.collect::<Vec<_>>().join(" "));
-        archive.file("/job/pack", 0o755, pack.as_bytes())?;
-    }
-    archive.finish()?;
-
-    let logs = sh::root().join(".lab/logs");
-    fs::create_dir_all(&logs)?;
-    let accelerator = args.accelerator.unwrap_or_else(|| {
-        let (accelerator, why) = accelerator::choose();
-        if args.verbose {
-            let name = if accelerator == Accelerator::Kvm { "KVM" } else { "QEMU's translator" };
-            eprintln!("lab: on {name}, because {why}");
-        }
-        accelerator
-    });
-    let machine = Machine {
-        accelerator,
-        memory: args.memory,
-        cpus: args.cpus,
-        kernel: kernel.vmlinux,
-        initrd,
+pub fn run(args: Args) -> Result<ExitCode> {
+    let job = Job {
+        inputs: args.inputs.iter().map(|input| input_places(input)).collect::<Result<_>>()?,
+        outputs: args.outputs.iter().map(|output| output_places(output)).collect::<Result<_>>()?,
         drive: args.nvme.as_ref().map(std::path::absolute).transpose()?,
         functions: args.functions.iter().map(std::path::absolute).collect::<Result<_, _>>()?,
-        without_nvme: args.vfio,
-        folder: folder.path().to_owned(),
-        log: logs.join("console.log"),
-        verbose: args.verbose,
+        vfio: args.vfio,
+        memory: args.memory,
+        cpus: args.cpus,
         timeout: Duration::from_secs(args.timeout),
+        verbose: args.verbose,
+        accelerator: args.accelerator,
+        command: args.command,
     };
-    if args.command.is_empty() {
-        eprintln!("lab: a shell in the lab's host; `poweroff -f` or Ctrl-A X ends it");
-        machine.interact()?;
+    if job.command.is_empty() {
+        job.shell()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = machine.run()?;
-    if !outputs.is_empty() {
-        fetch(&outcome.files, &outputs, folder.path())?;
-    }
-    Ok(ExitCode::from(outcome.status))
+    Ok(ExitCode::from(job.run(std::io::stdout())?))
 }
 
 /// Splits `HOST[:LAB]`.
@@ -153,32 +102,4 @@ fn output_places(output: &str) -> Result<(String, PathBuf)> {
     let place = here.map_or_else(|| PathBuf::from(name), PathBuf::from);
     let there = if there.starts_with('/') { there.to_owned() } else { format!("{HOME}/{there}") };
     Ok((there, std::path::absolute(place)?))
-}
-
-/// A shell script that runs exactly `command`.
-fn script(command: &[String]) -> String {
-    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-    format!("#!/bin/sh\nexec {}\n", words.join(" "))
-}
-
-/// `word` as the shell takes it literally.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// Unpacks what the lab sent and moves each file or folder to its place.
-fn fetch(archive: &Path, outputs: &[(String, PathBuf)], folder: &Path) -> Result<()> {
-    let unpacked = folder.join("out");
-    fs::create_dir(&unpacked)?;
-    sh::output(sh::command("tar").arg("-xf").arg(archive).arg("-C").arg(&unpacked))
-        .context("lab: the files that came back are damaged")?;
-    for (there, here) in outputs {
-        let source = unpacked.join(there.trim_start_matches('/'));
-        if !source.exists() {
-            bail!("lab: --out {there}: the command left no such file");
-        }
-        sh::output(sh::command("cp").args(["-a", "--no-target-directory"]).arg(&source).arg(here))
-            .with_context(|| format!("lab: cannot write {}", here.display()))?;
-    }
-    Ok(())
 }

@@ -27,7 +27,9 @@ impl Qemu {
     /// One with the device `vfio-user-pci`, downloaded if this machine's QEMU is too old.
     pub fn with_vfio_user() -> Result<Self> {
         let system = Self::System;
-        if sh::succeeds(system.command().args(["-M", "q35", "-device", "vfio-user-pci,help"])) {
+        // An unknown device is no error of this question; its list of options is just empty.
+        let options = sh::output(system.command().args(["-M", "q35", "-device", "vfio-user-pci,help"]));
+        if options.is_ok_and(|options| options.contains("socket=")) {
             return Ok(system);
         }
         let folder = sh::root().join(".lab/qemu");
