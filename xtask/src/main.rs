@@ -1,5 +1,6 @@
 //! `cargo xtask`: the only command that a newcomer needs beside Rust.
 
+mod demo;
 mod lab;
 mod setup;
 mod sh;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Task {
     /// Install what is missing: Debian packages, Python tools, crates
     Setup,
+    /// Show a Linux guest with its disk on the card, and check the disk from outside
+    Demo,
     /// Run every check and test
     Test,
     /// Run a command, or a shell, on a Linux host with KVM, VFIO and an IOMMU in QEMU
@@ -46,6 +49,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             println!("setup: everything is there");
             Ok(ExitCode::SUCCESS)
         }
+        Task::Demo => demo::run(),
         Task::Test => test::run(),
         Task::Lab(args) => lab::run(args),
     }

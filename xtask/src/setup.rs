@@ -4,14 +4,18 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::sh;
 use crate::tools::{DEBIAN, PYTHON};
+use crate::{lab, sh};
 
-/// Installs what is missing: Debian packages, the Python tools in `.venv/`, and the crates of `Cargo.lock`.
+/// Installs what is missing: Debian packages, the Python tools in `.venv/`, the crates of `Cargo.lock`, and the lab's
+/// kernel and QEMU in `.lab/`.
 pub fn run() -> Result<()> {
     debian(&DEBIAN.iter().map(|(name, _)| *name).collect::<Vec<_>>())?;
     python()?;
-    crates()
+    crates()?;
+    lab::kernel::get()?;
+    lab::qemu::Qemu::with_vfio_user()?;
+    Ok(())
 }
 
 /// Installs those of `packages` that are missing.

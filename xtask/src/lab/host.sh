@@ -17,7 +17,7 @@ if [ -x /job/shell ]; then
 fi
 # The ports appear a moment after their driver.
 port() {
-    for attempt in $(seq 200); do
+    for attempt in $(seq 3000); do
         for entry in /sys/class/virtio-ports/*; do
             if [ "$(cat "$entry/name" 2>/dev/null)" = "$1" ] && [ -c "/dev/${entry##*/}" ]; then
                 echo "/dev/${entry##*/}"

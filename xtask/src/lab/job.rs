@@ -39,10 +39,32 @@ pub struct Job {
 }
 
 impl Job {
+    /// A command that needs nothing but itself.
+    pub fn new<const N: usize>(command: [&str; N]) -> Self {
+        Self {
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            drive: None,
+            functions: Vec::new(),
+            vfio: false,
+            memory: 3072,
+            cpus: 2,
+            timeout: Duration::from_mins(9),
+            verbose: false,
+            accelerator: None,
+            command: command.map(str::to_owned).into(),
+        }
+    }
+
     /// Runs the command and returns its exit status. Its output goes to `output`, its errors to those of this process.
     pub fn run(&self, output: impl Write + Send + 'static) -> Result<u8> {
         let folder = tempfile::Builder::new().prefix("nitride-lab").tempdir()?;
-        let outcome = self.machine(folder.path())?.run(output)?;
+        let machine = self.machine(folder.path())?;
+        let outcome = machine.run(output);
+        // Labs may run at the same time, so each has a log of its own until it ends.
+        let logs = sh::root().join(".lab/logs");
+        fs::create_dir_all(&logs).and_then(|()| fs::copy(&machine.log, logs.join("console.log")))?;
+        let outcome = outcome.context("its console is in .lab/logs/console.log")?;
         if !self.outputs.is_empty() {
             self.fetch(&outcome.files, folder.path())?;
         }
@@ -73,8 +95,6 @@ impl Job {
         self.files(&mut archive)?;
         archive.finish()?;
 
-        let logs = sh::root().join(".lab/logs");
-        fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
         Ok(Machine {
             accelerator: self.accelerator(),
             memory: self.memory,
@@ -85,7 +105,7 @@ impl Job {
             functions: self.functions.clone(),
             without_nvme: self.vfio,
             folder: folder.to_owned(),
-            log: logs.join("console.log"),
+            log: folder.join("console.log"),
             verbose: self.verbose,
             timeout: self.timeout,
         })

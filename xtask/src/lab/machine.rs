@@ -90,19 +90,11 @@ impl Machine {
             let _ = reader.join();
         }
         if !in_time {
-            bail!(
-                "lab: not done within {} s; its console is in {}; --timeout sets another limit",
-                self.timeout.as_secs(),
-                self.log.display()
-            );
+            bail!("lab: not done within {} s; --timeout sets another limit", self.timeout.as_secs());
         }
         let status = std::fs::read_to_string(&status_file)?;
         let Ok(status) = status.trim().parse() else {
-            bail!(
-                "lab: the machine went down before the command ended; its console is in {}{}",
-                self.log.display(),
-                tail(&self.log)
-            );
+            bail!("lab: the machine went down before the command ended{}", tail(&self.log));
         };
         Ok(Outcome { status, files })
     }

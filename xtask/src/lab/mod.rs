@@ -1,12 +1,12 @@
 //! `cargo xtask lab`: a Linux host with KVM, VFIO and an IOMMU, wherever there is QEMU. `docs/lab.md` is its manual.
 
 mod accelerator;
-mod cpio;
-mod image;
+pub mod cpio;
+pub mod image;
 mod job;
 pub mod kernel;
 mod machine;
-mod qemu;
+pub mod qemu;
 
 use std::fs;
 use std::path::{Path, PathBuf};
