@@ -110,7 +110,9 @@ impl Description {
             std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let mut this: Self = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        for path in [&mut this.kernel, &mut this.initrd, &mut this.api_socket, &mut this.stats].into_iter().flatten() {
+        for path in
+            [&mut this.kernel, &mut this.initrd, &mut this.api_socket, &mut this.stats].into_iter().flatten()
+        {
             *path = directory.join(&path);
         }
         for function in this.functions.iter_mut().filter(|function| function.contains('/')) {
@@ -223,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_file_says_all_that_flags_can_and_flags_win() {
-        let file = described("kernel = '/k'\ncpus = 2\nmemory = '1G'\nfunctions = ['/s']\nseccomp = false\n").unwrap();
+        let file = described("kernel = '/k'\ncpus = 2\nmemory = '1G'\nfunctions = ['/s']\nseccomp = false\n")
+            .unwrap();
         let flags = Description { cpus: Some(4), functions: vec!["/t".to_owned()], ..Default::default() };
         let config = file.overridden_by(flags).check(HOST, 40).unwrap();
         assert_eq!((config.kernel.to_str(), config.cpus, config.seccomp), (Some("/k"), 4, false));
@@ -258,8 +261,14 @@ mod tests {
             let kernel = description.kernel.clone().or(Some("k".into()));
             Description { kernel, ..description }.check(HOST, 40).unwrap_err().to_string()
         };
-        assert_eq!(check(Description { cpus: Some(9), ..Default::default() }), "cpus = 9: a machine has 1 to 8");
-        assert_eq!(check(Description { cpus: Some(0), ..Default::default() }), "cpus = 0: a machine has 1 to 8");
+        assert_eq!(
+            check(Description { cpus: Some(9), ..Default::default() }),
+            "cpus = 9: a machine has 1 to 8"
+        );
+        assert_eq!(
+            check(Description { cpus: Some(0), ..Default::default() }),
+            "cpus = 0: a machine has 1 to 8"
+        );
         let large = check(Description { memory: Some(HOST + (2 << 20)), ..Default::default() });
         assert_eq!(large, "memory of 65538 MiB is too large: this host has 65536 MiB");
         assert!(check(Description { memory: Some(1 << 20), ..Default::default() }).contains("too small"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::layout::{COM1, RESET, SLEEP_CONTROL};
 use crate::pci::Root;
+use crate::pci::ports::{self, Ports};
 use crate::serial::Console;
 use crate::stats::Exit;
 
@@ -25,6 +26,9 @@ const CLOCK: std::ops::RangeInclusive<u16> = 0x70..=0x71;
 const KEYBOARD_COMMAND: u16 = 0x64;
 const KEYBOARD_RESET: u8 = 0xfe;
 
+/// CONFIG_ADDRESS and CONFIG_DATA.
+const CONFIG: std::ops::RangeInclusive<u16> = ports::ADDRESS..=ports::DATA + 3;
+
 /// What a guest asked of its power supply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
@@ -40,11 +44,17 @@ pub struct Devices {
     pub console: Arc<Console>,
     /// PCI.
     pub root: Arc<Root>,
+    /// PCI configuration space by ports.
+    pub ports: Ports,
 }
 
 impl Devices {
     /// Reads a port. String instructions read it several times: one byte each.
     pub fn port_read(&self, port: u16, data: &mut [u8]) -> Exit {
+        if CONFIG.contains(&port) {
+            self.ports.read(&self.root, port, data);
+            return Exit::ConfigRead;
+        }
         for byte in data {
             *byte = match port {
                 COM1..=COM1_END => self.console.read((port - COM1) as u8),
@@ -57,16 +67,23 @@ impl Devices {
     }
 
     /// Writes a port, as [`Devices::port_read`] reads one.
-    pub fn port_write(&self, port: u16, data: &[u8]) -> Option<Power> {
+    pub fn port_write(&self, port: u16, data: &[u8]) -> (Exit, Option<Power>) {
+        if CONFIG.contains(&port) {
+            self.ports.write(&self.root, port, data);
+            return (Exit::ConfigWrite, None);
+        }
+        let mut power = None;
         for byte in data {
             match (port, *byte) {
                 (COM1..=COM1_END, byte) => self.console.write((port - COM1) as u8, byte),
-                (SLEEP_CONTROL, byte) if byte == SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE => return Some(Power::Off),
-                (RESET, RESET_VALUE) | (KEYBOARD_COMMAND, KEYBOARD_RESET) => return Some(Power::Reset),
+                (SLEEP_CONTROL, byte) if byte == SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE => {
+                    power = Some(Power::Off);
+                }
+                (RESET, RESET_VALUE) | (KEYBOARD_COMMAND, KEYBOARD_RESET) => power = Some(Power::Reset),
                 _ => {}
             }
         }
-        None
+        (Exit::PortWrite, power)
     }
 
     /// Reads memory that is not RAM.
@@ -88,28 +105,28 @@ mod tests {
     fn devices() -> Devices {
         let console = Arc::new(Console::new(Arc::default()).unwrap());
         let root = Root::new(Vec::new(), &Layout::new(64 << 20, 40).unwrap()).unwrap();
-        Devices { console, root }
+        Devices { console, root, ports: Ports::default() }
     }
 
     #[test]
     fn only_s5_with_sleep_enable_switches_off() {
         let devices = devices();
-        assert_eq!(devices.port_write(SLEEP_CONTROL, &[0x34]), Some(Power::Off));
-        assert_eq!(devices.port_write(SLEEP_CONTROL, &[0x14]), None);
-        assert_eq!(devices.port_write(SLEEP_CONTROL, &[0x20]), None);
+        assert_eq!(devices.port_write(SLEEP_CONTROL, &[0x34]).1, Some(Power::Off));
+        assert_eq!(devices.port_write(SLEEP_CONTROL, &[0x14]).1, None);
+        assert_eq!(devices.port_write(SLEEP_CONTROL, &[0x20]).1, None);
     }
 
     #[test]
     fn both_ways_to_reset_work() {
-        assert_eq!(devices().port_write(RESET, &[1]), Some(Power::Reset));
-        assert_eq!(devices().port_write(0x64, &[0xfe]), Some(Power::Reset));
-        assert_eq!(devices().port_write(0x64, &[0xd1]), None);
+        assert_eq!(devices().port_write(RESET, &[1]).1, Some(Power::Reset));
+        assert_eq!(devices().port_write(0x64, &[0xfe]).1, Some(Power::Reset));
+        assert_eq!(devices().port_write(0x64, &[0xd1]).1, None);
     }
 
     #[test]
     fn ports_without_a_device_read_as_all_ones_and_the_clock_as_zero() {
         let mut data = [0; 4];
-        devices().port_read(0xcf8, &mut data);
+        devices().port_read(0x60, &mut data);
         assert_eq!(data, [0xff; 4]);
         devices().port_read(0x71, &mut data[..1]);
         assert_eq!(data[0], 0);

@@ -59,7 +59,10 @@ impl Router {
 
     /// Connects `event` to a pin of the I/O APIC.
     pub fn pin(&self, pin: u32, event: &Event) -> Result<(), Error> {
-        self.guest.fd().register_irqfd(event.kvm(), pin).map_err(|error| Error::call("connect an interrupt", error))
+        self.guest
+            .fd()
+            .register_irqfd(event.kvm(), pin)
+            .map_err(|error| Error::call("connect an interrupt", error))
     }
 
     /// Reserves `count` GSIs for messages; the first of them, or none if KVM has no more.
@@ -89,7 +92,8 @@ impl Messages for Router {
         self.commit(&state.messages)?;
         if before.is_none() {
             let fd = self.guest.fd();
-            fd.register_irqfd(event.kvm(), gsi).map_err(|error| Error::call("connect an interrupt", error))?;
+            fd.register_irqfd(event.kvm(), gsi)
+                .map_err(|error| Error::call("connect an interrupt", error))?;
         }
         Ok(())
     }

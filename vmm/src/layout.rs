@@ -107,10 +107,9 @@ impl Layout {
         if memory > room {
             return Err(Error::Large { asked: memory, bits: address_bits, room });
         }
-        let mut ram = vec![0..memory.min(HOLE)];
-        if memory > HOLE {
-            ram.push(ABOVE..ABOVE + (memory - HOLE));
-        }
+        let above = ABOVE..ABOVE + memory.saturating_sub(HOLE);
+        let ram: Vec<_> =
+            [0..memory.min(HOLE), above].into_iter().filter(|range| !range.is_empty()).collect();
         let end = ram.last().map_or(ABOVE, |range| range.end).max(ABOVE).next_multiple_of(1 << 30);
         // The rounding may have taken up to 1 GiB of the window.
         let mmio64 = end..(end + MMIO64_SIZE).min(space);
@@ -173,7 +172,7 @@ mod tests {
         assert_eq!(Layout::new(MEMORY_MIN - 1, 40), Err(Error::Small(MEMORY_MIN - 1)));
         assert_eq!(Layout::new(MEMORY_MIN + 1, 40), Err(Error::Granule(MEMORY_MIN + 1)));
         assert!(matches!(Layout::new(1 << 40, 40), Err(Error::Large { .. })));
-        assert!(matches!(Layout::new(u64::MAX & !(GRANULE - 1), 64), Err(Error::Large { .. })));
+        assert!(matches!(Layout::new(!(GRANULE - 1), 64), Err(Error::Large { .. })));
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub fn allocate(layout: &Layout) -> Result<Vec<Region>, Error> {
     for range in &layout.ram {
         let len = (range.end - range.start) as usize;
         let fd = whole.file().map_err(Error::Memory)?.into();
-        let memory = Memory::map(fd, offset, len, nitride_driver::Access::ReadWrite).map_err(Error::Memory)?;
+        let memory =
+            Memory::map(fd, offset, len, nitride_driver::Access::ReadWrite).map_err(Error::Memory)?;
         regions.push(Region { address: range.start, memory: Arc::new(memory) });
         offset += len as u64;
     }

@@ -31,7 +31,16 @@ pub enum Exit {
 }
 
 const NAMES: [&str; 10] = [
-    "port_read", "port_write", "config_read", "config_write", "bar_read", "bar_write", "msix", "nowhere", "signal", "other",
+    "port_read",
+    "port_write",
+    "config_read",
+    "config_write",
+    "bar_read",
+    "bar_write",
+    "msix",
+    "nowhere",
+    "signal",
+    "other",
 ];
 
 /// Exits by reason, counted by all vCPUs.

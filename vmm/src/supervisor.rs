@@ -40,7 +40,11 @@ impl Supervisor {
     }
 
     /// Waits until `ended` is signalled (none) or somebody outside stops the machine.
-    pub fn wait(&mut self, ended: &Event, mut answer: impl FnMut(Request) -> Value) -> io::Result<Option<Stop>> {
+    pub fn wait(
+        &mut self,
+        ended: &Event,
+        mut answer: impl FnMut(Request) -> Value,
+    ) -> io::Result<Option<Stop>> {
         loop {
             // The terminal is not read while the guest has no room for what is typed.
             let room = self.input && self.console.room() > 0;

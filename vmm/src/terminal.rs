@@ -48,11 +48,11 @@ impl Drop for Raw {
 
 /// Gives the terminal its mode back; a signal handler may call it.
 fn restore() {
-    if RAW.swap(false, Ordering::SeqCst) {
-        if let Some(before) = BEFORE.get() {
-            // There is nobody left to tell if this fails.
-            let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Now, before);
-        }
+    if RAW.swap(false, Ordering::SeqCst)
+        && let Some(before) = BEFORE.get()
+    {
+        // There is nobody left to tell if this fails.
+        let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Now, before);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::event::Event;
 use crate::irq::{Messages, Router};
 use crate::kvm::{self, Guest, Vcpu};
 use crate::layout::{COM1_IRQ, KVM_IDENTITY_MAP, KVM_TSS};
+use crate::pci::ports::Ports;
 use crate::pci::{Device, Root};
 use crate::seccomp::{self, Thread};
 use crate::serial::Console;
@@ -107,7 +108,8 @@ impl Vm {
         let io = |what| move |source| Error::Io { what, source };
         let kvm = kvm::open()?;
         let regions = memory::allocate(&config.layout)?;
-        let boot = Boot { kernel: &config.kernel, initrd: config.initrd.as_deref(), cmdline: &config.cmdline };
+        let boot =
+            Boot { kernel: &config.kernel, initrd: config.initrd.as_deref(), cmdline: &config.cmdline };
         let tables = acpi::tables(&config.layout, config.cpus);
         let entry = boot::load(&memory::for_loader(&regions)?, &config.layout, &boot, &tables)?;
 
@@ -132,10 +134,11 @@ impl Vm {
                 function.dma_map(region.address, Arc::clone(&region.memory), Access::ReadWrite)?;
             }
             let messages: Arc<dyn Messages> = router.clone();
-            devices.push(Device::new(function, messages, |count| router.reserve(count)).map_err(Error::Device)?);
+            devices
+                .push(Device::new(function, messages, |count| router.reserve(count)).map_err(Error::Device)?);
         }
         let root = Root::new(devices, &config.layout).map_err(Error::Device)?;
-        let devices = Arc::new(Devices { console: Arc::clone(&console), root });
+        let devices = Arc::new(Devices { console: Arc::clone(&console), root, ports: Ports::default() });
         let run = Run { devices, exits: Arc::default(), stop };
 
         let ended = Arc::new((Mutex::new(None), Event::new().map_err(io("make an event"))?));
@@ -147,7 +150,15 @@ impl Vm {
         });
         let memory: usize = guest.memory().iter().map(|region| region.memory.len()).sum();
         let description = json!({ "state": "running", "cpus": config.cpus, "memory": memory });
-        Ok(Self { vcpus, run, supervisor, ended, stats: stats.transpose()?, description, seccomp: config.seccomp })
+        Ok(Self {
+            vcpus,
+            run,
+            supervisor,
+            ended,
+            stats: stats.transpose()?,
+            description,
+            seccomp: config.seccomp,
+        })
     }
 
     /// Exits by reason, counted while the machine runs.

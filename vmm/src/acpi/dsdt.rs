@@ -35,17 +35,22 @@ fn host_bridge(layout: &Layout, body: &mut Vec<u8>) {
     let low = (layout.mmio32.start as u32, (layout.mmio32.end - 1) as u32);
     let high = (layout.mmio64.start, layout.mmio64.end - 1);
     let cacheable = AddressSpaceCacheable::NotCacheable;
-    device("_SB_.PCI0", "PNP0A08", body, &[
-        &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
-        &Name::new("_SEG".into(), &aml::ZERO),
-        &Name::new("_BBN".into(), &aml::ZERO),
-        &Name::new("_UID".into(), &aml::ZERO),
-        &resources(vec![
-            &AddressSpace::new_bus_number(0u16, 0u16),
-            &AddressSpace::new_memory(cacheable, true, low.0, low.1, None),
-            &AddressSpace::new_memory(cacheable, true, high.0, high.1, None),
-        ]),
-    ]);
+    device(
+        "_SB_.PCI0",
+        "PNP0A08",
+        body,
+        &[
+            &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
+            &Name::new("_SEG".into(), &aml::ZERO),
+            &Name::new("_BBN".into(), &aml::ZERO),
+            &Name::new("_UID".into(), &aml::ZERO),
+            &resources(vec![
+                &AddressSpace::new_bus_number(0u16, 0u16),
+                &AddressSpace::new_memory(cacheable, true, low.0, low.1, None),
+                &AddressSpace::new_memory(cacheable, true, high.0, high.1, None),
+            ]),
+        ],
+    );
 }
 
 /// ECAM belongs to no device: motherboard resources (PCI Firmware 3.2 §4.1.2).

@@ -95,8 +95,10 @@ mod tests {
     /// The tables that the RSDP leads to, as a guest finds them.
     fn walk(image: &[u8]) -> Vec<&[u8]> {
         let at = |address: u64| &image[(address - ACPI) as usize..];
-        let u32_at = |bytes: &[u8], offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap());
-        let u64_at = |bytes: &[u8], offset: usize| u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap());
+        let u32_at =
+            |bytes: &[u8], offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap());
+        let u64_at =
+            |bytes: &[u8], offset: usize| u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap());
         let table = |address| &at(address)[..u32_at(at(address), 4) as usize];
         assert_eq!(&image[..8], b"RSD PTR ");
         let xsdt = table(u64_at(image, 24));
@@ -113,7 +115,8 @@ mod tests {
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         assert_eq!((sum(&image[..20]), sum(&image[..36])), (0, 0));
         let tables = walk(&image);
-        let names: Vec<_> = tables.iter().map(|table| String::from_utf8_lossy(&table[..4]).into_owned()).collect();
+        let names: Vec<_> =
+            tables.iter().map(|table| String::from_utf8_lossy(&table[..4]).into_owned()).collect();
         assert_eq!(names, ["XSDT", "FACP", "APIC", "MCFG", "DSDT"]);
         for (name, table) in names.iter().zip(&tables) {
             assert_eq!(sum(table), 0, "{name}");
@@ -124,7 +127,8 @@ mod tests {
     fn every_cpu_is_in_the_madt() {
         let image = tables(&layout(), 5);
         let madt = walk(&image)[2];
-        let cpus: Vec<u8> = madt[44..].chunks(8).filter(|entry| entry[..2] == [0, 8]).map(|entry| entry[3]).collect();
+        let cpus: Vec<u8> =
+            madt[44..].chunks(8).filter(|entry| entry[..2] == [0, 8]).map(|entry| entry[3]).collect();
         assert_eq!(cpus, [0, 1, 2, 3, 4]);
     }
 
@@ -149,7 +153,8 @@ mod tests {
         for expected in ["PNP0A08", "PNP0501", "PNP0C02", "_S5", "QWordMemory", "0x03F8"] {
             assert!(source.contains(expected), "{expected} is missing in\n{source}");
         }
-        let output = Command::new("iasl").args(["-p", "again", "DSDT.dsl"]).current_dir(&directory).output().unwrap();
+        let output =
+            Command::new("iasl").args(["-p", "again", "DSDT.dsl"]).current_dir(&directory).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains(" 0 Errors"), "{text}\n{source}");
     }

@@ -88,7 +88,12 @@ struct Loaded {
 }
 
 /// Loads kernel, initrd, command line and ACPI `tables` into `memory`.
-pub fn load(memory: &GuestMemoryMmap, layout: &Layout, boot: &Boot<'_>, tables: &[u8]) -> Result<Entry, Error> {
+pub fn load(
+    memory: &GuestMemoryMmap,
+    layout: &Layout,
+    boot: &Boot<'_>,
+    tables: &[u8],
+) -> Result<Entry, Error> {
     let mut image = open("kernel", boot.kernel)?;
     let kernel = Kernel::load(memory, boot.kernel, &mut image)?;
     let cmdline_len = load_cmdline(memory, boot.cmdline)?;
@@ -117,11 +122,13 @@ impl Kernel {
         let mut magic = [0; 4];
         image.read_exact(&mut magic).map_err(|_| refuse("it is too short".to_owned()))?;
         image.rewind().map_err(|source| Error::Read { what: "kernel", path: path.to_owned(), source })?;
-        if magic == *b"\x7fELF" { Self::elf(memory, image) } else { Self::bzimage(memory, image) }.map_err(refuse)
+        if magic == *b"\x7fELF" { Self::elf(memory, image) } else { Self::bzimage(memory, image) }
+            .map_err(refuse)
     }
 
     fn elf(memory: &GuestMemoryMmap, image: &mut File) -> Result<Self, String> {
-        let loaded = Elf::load(memory, None, image, Some(GuestAddress(HIGH))).map_err(|error| error.to_string())?;
+        let loaded =
+            Elf::load(memory, None, image, Some(GuestAddress(HIGH))).map_err(|error| error.to_string())?;
         let entry = match loaded.pvh_boot_cap {
             PvhBootCapability::PvhEntryPresent(rip) => Entry::Pvh { rip: rip.0 },
             _ => Entry::Linux64 { rip: loaded.kernel_load.0 },
@@ -137,7 +144,10 @@ impl Kernel {
             return Err("it has no 64-bit entry point".to_owned());
         }
         // It needs room to decompress itself beyond what is loaded now.
-        let end = loaded.kernel_end.max(HIGH.saturating_add(header.init_size.into())).max(header.pref_address.saturating_add(header.init_size.into()));
+        let end = loaded
+            .kernel_end
+            .max(HIGH.saturating_add(header.init_size.into()))
+            .max(header.pref_address.saturating_add(header.init_size.into()));
         Ok(Self { entry: Entry::Linux64 { rip: HIGH + ENTRY_64 }, end, header: Some(header) })
     }
 }
@@ -268,7 +278,10 @@ mod tests {
         let start = (64 << 20) - 8192;
         assert_eq!(at(&memory, start), [7; 5000]);
         let modules = u64::from_le_bytes(at(&memory, crate::layout::PVH_START_INFO + 16));
-        assert_eq!((at(&memory, modules), at(&memory, modules + 8)), (start.to_le_bytes(), 5000u64.to_le_bytes()));
+        assert_eq!(
+            (at(&memory, modules), at(&memory, modules + 8)),
+            (start.to_le_bytes(), 5000u64.to_le_bytes())
+        );
     }
 
     #[test]
@@ -283,7 +296,10 @@ mod tests {
             assert!(!error.to_string().contains('\n'));
         }
         let missing = boot(Path::new("/nonexistent/vmlinux"), None, "").map(drop).unwrap_err().to_string();
-        assert_eq!(missing, "cannot read the kernel /nonexistent/vmlinux: No such file or directory (os error 2)");
+        assert_eq!(
+            missing,
+            "cannot read the kernel /nonexistent/vmlinux: No such file or directory (os error 2)"
+        );
     }
 
     #[test]

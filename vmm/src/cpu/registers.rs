@@ -34,7 +34,8 @@ pub(super) fn set(vcpu: &Vcpu, entry: Entry) -> Result<(), Error> {
     fd.set_fpu(&kvm_fpu { fcw: 0x37f, mxcsr: 0x1f80, ..Default::default() }).map_err(refused)?;
     for (index, data) in [MSR_MISC_ENABLE, MSR_MTRR_DEF_TYPE] {
         let entry = kvm_msr_entry { index, data, ..Default::default() };
-        let msrs = Msrs::from_entries(&[entry]).map_err(|_| Error::Memory(std::io::ErrorKind::OutOfMemory.into()))?;
+        let msrs = Msrs::from_entries(&[entry])
+            .map_err(|_| Error::Memory(std::io::ErrorKind::OutOfMemory.into()))?;
         // One that this CPU does not have has its effect anyway: the result does not matter.
         fd.set_msrs(&msrs).map_err(refused)?;
     }

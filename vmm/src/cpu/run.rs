@@ -66,7 +66,10 @@ impl Run {
             Ok(VcpuExit::MmioWrite(address, data)) => (devices.memory_write(address, data), None),
             Ok(VcpuExit::MmioRead(address, data)) => (devices.memory_read(address, data), None),
             Ok(VcpuExit::IoIn(port, data)) => (devices.port_read(port, data), None),
-            Ok(VcpuExit::IoOut(port, data)) => (Exit::PortWrite, devices.port_write(port, data).map(Ended::Power)),
+            Ok(VcpuExit::IoOut(port, data)) => {
+                let (exit, power) = devices.port_write(port, data);
+                (exit, power.map(Ended::Power))
+            }
             Ok(VcpuExit::Shutdown) => (Exit::Other, Some(Ended::Crashed("triple fault".to_owned()))),
             Ok(VcpuExit::Hlt | VcpuExit::IrqWindowOpen) => (Exit::Other, None),
             Ok(VcpuExit::Intr) => (Exit::Signal, None),
@@ -76,13 +79,13 @@ impl Run {
         };
         self.exits.count(exit);
         ended.map(|ended| match ended {
-            Ended::Failed(what) => Ended::Failed(self.describe(vcpu, &what)),
+            Ended::Failed(what) => Ended::Failed(Self::describe(vcpu, &what)),
             ended => ended,
         })
     }
 
     /// Where a vCPU was when KVM gave up: what it takes to look into it.
-    fn describe(&self, vcpu: &Vcpu, what: &str) -> String {
+    fn describe(vcpu: &Vcpu, what: &str) -> String {
         let at = vcpu.fd.get_regs().map_or_else(|_| "?".to_owned(), |regs| format!("{:#x}", regs.rip));
         format!("{what} at RIP {at}")
     }

@@ -42,7 +42,9 @@ impl Bars {
         let Some(register) = self.registers.get(index) else { return 0 };
         match self.bars[index] {
             Some(bar) => {
-                register & !(bar.size - 1) as u32 | u32::from(bar.wide) << 2 | u32::from(bar.prefetchable) << 3
+                register & !(bar.size - 1) as u32
+                    | u32::from(bar.wide) << 2
+                    | u32::from(bar.prefetchable) << 3
             }
             None => match self.lower_half(index) {
                 Some(bar) => register & !((bar.size - 1) >> 32) as u32,
@@ -94,13 +96,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn bar(size: u64, wide: bool) -> Option<Bar> {
-        Some(Bar { size, wide, prefetchable: wide })
+    fn bar(size: u64, wide: bool) -> Bar {
+        Bar { size, wide, prefetchable: wide }
     }
 
     #[test]
     fn sizing_by_all_ones_tells_size_and_type() {
-        let mut bars = Bars::new([bar(0x4000, true), None, bar(0x1000, false), None, None, None]).unwrap();
+        let mut bars =
+            Bars::new([Some(bar(0x4000, true)), None, Some(bar(0x1000, false)), None, None, None]).unwrap();
         for index in 0..6 {
             bars.write(index, !0, !0);
         }
@@ -110,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_bar_larger_than_4_gib_is_sized_in_its_upper_half() {
-        let mut bars = Bars::new([bar(1 << 34, true), None, None, None, None, None]).unwrap();
+        let mut bars = Bars::new([Some(bar(1 << 34, true)), None, None, None, None, None]).unwrap();
         bars.write(0, !0, !0);
         bars.write(1, !0, !0);
         assert_eq!((bars.read(0), bars.read(1)), (0xc, 0xffff_fffc));
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_64_bit_bar_is_where_both_halves_say() {
-        let mut bars = Bars::new([bar(0x4000, true), None, None, None, None, None]).unwrap();
+        let mut bars = Bars::new([Some(bar(0x4000, true)), None, None, None, None, None]).unwrap();
         bars.place(0, 0x12_3456_8000);
         let mappings: Vec<_> = bars.mappings().collect();
         assert_eq!(mappings, [Mapping { address: 0x12_3456_8000, size: 0x4000, bar: 0 }]);
@@ -128,11 +131,11 @@ mod tests {
     #[test]
     fn shapes_that_pci_does_not_know_are_refused() {
         let refused = |bars| Bars::new(bars).is_err();
-        assert!(refused([bar(0x3000, false), None, None, None, None, None]));
-        assert!(refused([bar(0, false), None, None, None, None, None]));
-        assert!(refused([bar(1 << 32, false), None, None, None, None, None]));
-        assert!(refused([None, None, None, None, None, bar(0x1000, true)]));
-        assert!(refused([bar(0x1000, true), bar(0x1000, false), None, None, None, None]));
+        assert!(refused([Some(bar(0x3000, false)), None, None, None, None, None]));
+        assert!(refused([Some(bar(0, false)), None, None, None, None, None]));
+        assert!(refused([Some(bar(1 << 32, false)), None, None, None, None, None]));
+        assert!(refused([None, None, None, None, None, Some(bar(0x1000, true))]));
+        assert!(refused([Some(bar(0x1000, true)), Some(bar(0x1000, false)), None, None, None, None]));
     }
 
     proptest! {
@@ -140,7 +143,7 @@ mod tests {
         fn no_write_moves_a_bar_off_its_alignment(
             writes in prop::collection::vec((0usize..8, any::<u32>(), any::<u32>()), 0..32),
         ) {
-            let mut bars = Bars::new([bar(1 << 34, true), None, bar(0x1000, false), None, bar(16, true), None]).unwrap();
+            let mut bars = Bars::new([Some(bar(1 << 34, true)), None, Some(bar(0x1000, false)), None, Some(bar(16, true)), None]).unwrap();
             for (index, value, lanes) in writes {
                 bars.write(index, value, lanes);
             }

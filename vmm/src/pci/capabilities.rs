@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_looks_integrated_and_has_no_link() {
-        let space = space(&[(0x06, &[0x10]), (0x34, &[0x80]), (0x80, &[0x10, 0, 0x02, 0]), (0x8c, &[0xff; 8])]);
+        let space =
+            space(&[(0x06, &[0x10]), (0x34, &[0x80]), (0x80, &[0x10, 0, 0x02, 0]), (0x8c, &[0xff; 8])]);
         let seen = seen(&space);
         assert_eq!(seen[0x82], 0x92);
         assert_eq!(&seen[0x8c..0x94], &[0; 8]);
@@ -295,12 +296,8 @@ mod tests {
 
     #[test]
     fn lists_that_loop_end() {
-        let space = space(&[
-            (0x06, &[0x10]),
-            (0x34, &[0x40]),
-            (0x40, &[0x09, 0x40]),
-            (0x100, &extended(1, 0x100)),
-        ]);
+        let space =
+            space(&[(0x06, &[0x10]), (0x34, &[0x40]), (0x40, &[0x09, 0x40]), (0x100, &extended(1, 0x100))]);
         assert!(Capabilities::parse(&space).msix.is_none());
     }
 

@@ -52,8 +52,12 @@ impl Device {
         let msix = match &capabilities.msix {
             Some(capability) => {
                 let vectors = capability.vectors;
-                let gsi = reserve(vectors).ok_or_else(|| named(format!("no room for {vectors} more interrupts")))?;
-                Some(Msix::new(vectors, gsi, messages).map_err(|error| named(format!("no interrupts: {error}")))?)
+                let gsi = reserve(vectors)
+                    .ok_or_else(|| named(format!("no room for {vectors} more interrupts")))?;
+                Some(
+                    Msix::new(vectors, gsi, messages)
+                        .map_err(|error| named(format!("no interrupts: {error}")))?,
+                )
             }
             None => None,
         };
@@ -110,7 +114,9 @@ impl Device {
             reg::BAR0..reg::CARDBUS_CIS => (!0, state.bars.read(usize::from((offset - reg::BAR0) / 4))),
             reg::INTERRUPT_LINE => (0xff, state.interrupt_line.into()),
             _ => match (&state.msix, &self.capabilities.msix) {
-                (Some(msix), Some(capability)) if capability.offset == offset => (0xc000_0000, msix.control()),
+                (Some(msix), Some(capability)) if capability.offset == offset => {
+                    (0xc000_0000, msix.control())
+                }
                 _ => (0, 0),
             },
         }
@@ -212,10 +218,10 @@ impl Device {
     /// Writes a BAR. Tells what was accessed.
     pub fn bar_write(&self, bar: u8, offset: u64, data: &[u8]) -> Exit {
         if let Some(area) = self.area(bar, offset) {
-            if let (Area::Table(offset), Some(msix)) = (area, &mut self.state.lock().msix) {
-                if let Err(error) = msix.write_table(offset, data) {
-                    self.report(&error);
-                }
+            if let (Area::Table(offset), Some(msix)) = (area, &mut self.state.lock().msix)
+                && let Err(error) = msix.write_table(offset, data)
+            {
+                self.report(&error);
             }
             return Exit::Msix;
         }
@@ -248,7 +254,9 @@ fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize)> {
     std::iter::from_fn(move || {
         let left = len.checked_sub(at).filter(|left| *left > 0)?;
         let position = offset.wrapping_add(at as u64);
-        let width = [8, 4, 2, 1].into_iter().find(|width| *width <= left && position.is_multiple_of(*width as u64))?;
+        let width = [8, 4, 2, 1]
+            .into_iter()
+            .find(|width| *width <= left && position.is_multiple_of(*width as u64))?;
         at += width;
         Some((at - width, width))
     })
@@ -292,7 +300,12 @@ pub(crate) mod tests {
     }
 
     impl Messages for Recorder {
-        fn connect(&self, gsi: u32, _: &Event, message: Message) -> std::result::Result<(), crate::kvm::Error> {
+        fn connect(
+            &self,
+            gsi: u32,
+            _: &Event,
+            message: Message,
+        ) -> std::result::Result<(), crate::kvm::Error> {
             self.push(Call::Connect(gsi, message));
             Ok(())
         }
@@ -328,10 +341,10 @@ pub(crate) mod tests {
 
     impl Mock {
         fn check(&self) -> Result<()> {
-            match self.gone.load(Ordering::Relaxed) {
-                true => Err(Error::Gone { name: "mock".to_owned(), detail: "test".to_owned() }),
-                false => Ok(()),
+            if self.gone.load(Ordering::Relaxed) {
+                return Err(Error::Gone { name: "mock".to_owned(), detail: "test".to_owned() });
             }
+            Ok(())
         }
     }
 
@@ -460,7 +473,10 @@ pub(crate) mod tests {
         assert!(mock.calls.take().is_empty());
         assert_eq!(device.bar_write(0, 0x1008, &[1, 0, 0, 0]), Exit::BarWrite);
         assert_eq!(device.bar_write(2, 0x0, &[9]), Exit::BarWrite);
-        assert_eq!(mock.calls.take(), [Call::BarWrite(0, 0x1008, vec![1, 0, 0, 0]), Call::BarWrite(2, 0, vec![9])]);
+        assert_eq!(
+            mock.calls.take(),
+            [Call::BarWrite(0, 0x1008, vec![1, 0, 0, 0]), Call::BarWrite(2, 0, vec![9])]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bars;
 mod capabilities;
 pub mod device;
 mod msix;
+pub mod ports;
 pub mod root;
 
 pub use device::Device;

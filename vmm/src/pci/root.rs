@@ -63,13 +63,11 @@ impl Root {
             }
             return Exit::ConfigRead;
         }
-        match self.find(address, data.len()) {
-            Some((device, bar, offset)) => device.bar_read(bar, offset, data),
-            None => {
-                data.fill(0xff);
-                Exit::Nowhere
-            }
+        if let Some((device, bar, offset)) = self.find(address, data.len()) {
+            return device.bar_read(bar, offset, data);
         }
+        data.fill(0xff);
+        Exit::Nowhere
     }
 
     /// Writes guest physical memory that is not RAM.
@@ -151,7 +149,8 @@ fn config_pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize)
     std::iter::from_fn(move || {
         let left = len.checked_sub(at).filter(|left| *left > 0)?;
         let position = offset + at as u64;
-        let width = [4, 2, 1].into_iter().find(|width| *width <= left && position.is_multiple_of(*width as u64))?;
+        let width =
+            [4, 2, 1].into_iter().find(|width| *width <= left && position.is_multiple_of(*width as u64))?;
         at += width;
         Some((at - width, width))
     })
