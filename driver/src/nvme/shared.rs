@@ -220,9 +220,9 @@ impl Admin<'_> {
         for id in ids {
             let data = self.identify(command::identify::CNS_NAMESPACE, id, buffer)?;
             if let Some(namespace) = NamespaceInfo::parse(id, &data) {
-                namespaces.push(namespace)
+                namespaces.push(namespace);
             } else {
-                tracing::warn!(id, "a namespace without blocks or of a format that is not supported")
+                tracing::warn!(id, "a namespace without blocks or of a format that is not supported");
             }
         }
         Ok(namespaces)

@@ -40,7 +40,10 @@ pub enum Command {
 impl Command {
     /// The command of a number that came over a socket.
     pub fn from_number(number: u16) -> Option<Self> {
-        use Command::*;
+        use Command::{
+            DeviceGetInfo, DeviceGetIrqInfo, DeviceGetRegionInfo, DeviceReset, DeviceSetIrqs, DmaMap,
+            DmaUnmap, RegionRead, RegionWrite, Version,
+        };
         [
             Version,
             DmaMap,
