@@ -1,8 +1,7 @@
 //! What travels between the card's blocks. Every stream is ready/valid (`Source`/`Sink` of
 //! `nitride-lang`); what is called an update is a broadcast with a `valid` of its own that nobody can hold up.
 
-use nitride_lang::core::prelude::*;
-use nitride_lang::*;
+use nitride_lang::prelude::*;
 
 use crate::profile::DATA_BITS;
 
@@ -131,9 +130,10 @@ pub struct DmaWriteRequest {
 }
 
 /// How a DMA ended.
-#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub enum DmaStatus {
     /// All data arrived, or was handed to the link in order.
+    #[default]
     Ok,
     /// Bus Master Enable was 0: nothing was requested.
     NotEnabled,
@@ -253,9 +253,10 @@ pub struct VolumeUpdate {
 }
 
 /// What the media does beside reading and writing.
-#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub enum MediaOperation {
     /// Make durable what was written in the range.
+    #[default]
     Flush,
     /// The range's contents may be given up; it reads as zeroes.
     Discard,

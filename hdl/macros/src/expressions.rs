@@ -176,7 +176,7 @@ fn composite(source: &Expr, scope: &Scope) -> Result<TokenStream> {
                 texts.push(name.to_string());
                 values.push(expression(&field.expr, scope)?);
             }
-            let locals: Vec<_> = names.iter().map(|name| format_ident!("__{}", name)).collect();
+            let locals: Vec<_> = names.iter().map(|name| format_ident!("__field_{}", name)).collect();
             let (base, rest) = match &literal.rest {
                 Some(base) => {
                     let base = expression(base, scope)?;
