@@ -1,1 +1,5 @@
 //! PCIe: the target side and the transmitter.
+
+mod transmitter;
+
+pub use transmitter::Transmitter;

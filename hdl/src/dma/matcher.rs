@@ -1,0 +1,371 @@
+//! Completions and the tags they answer.
+
+use nitride_abi::tlp;
+use nitride_lang::prelude::*;
+
+use super::header::requester_id;
+use super::placer::Placement;
+use super::requests::Settled;
+use crate::bus::{BufferAddress, DmaStatus, LinkConfig, TlpBeat};
+
+/// Full rounds of the tags that a request may stay without its completions.
+const ROUNDS: u64 = 8;
+
+/// A tag's read request, as it was issued.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Outstanding {
+    /// The tag's upper bits.
+    pub generation: Bits<3>,
+    /// The requester.
+    pub function: Bits<5>,
+    /// The slot of the request that this is a piece of.
+    pub slot: Bits<5>,
+    /// Address bits 6:2.
+    pub lower: Bits<5>,
+    /// DWs, 1 to 1024.
+    pub length: Bits<11>,
+    /// Where the first DW goes.
+    pub destination: BufferAddress,
+    /// The round in which it was issued.
+    pub round: Bits<4>,
+}
+
+/// A read request that is being issued.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Issued {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// The tag's lower bits.
+    pub index: Bits<5>,
+    /// The rest.
+    pub request: Outstanding,
+}
+
+/// What came of a tag's request. It counts while its generation is the request's; until then nothing came.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+struct Progress {
+    generation: Bits<3>,
+    // DWs.
+    received: Bits<11>,
+    // More is expected.
+    open: Bit,
+    // Some of what came was poisoned.
+    poisoned: Bit,
+}
+
+/// A beat on its way through the pipeline, or a look at a tag for its age.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+struct Step {
+    beat: Bit,
+    // The first beat of its TLP.
+    first: Bit,
+    look: Bit,
+    index: Bits<5>,
+}
+
+/// Where a TLP's data goes, beat by beat, and what its last beat settles.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+struct Course {
+    write: Bit,
+    place: BufferAddress,
+    // DWs that this beat and the ones after it carry.
+    left: Bits<11>,
+    // The tag goes on, or ends well, if all beats come.
+    sound: Bit,
+    settle: Bit,
+    slot: Bits<5>,
+    tag: Bits<8>,
+    status: DmaStatus,
+}
+
+#[hdl_fn]
+fn part<const W: usize>(header: Bits<128>, bit: usize) -> Bits<W> {
+    header.get_bits::<W>(bit)
+}
+
+/// Matches completions with the tags of outstanding reads (PCIe 4.0 §2.2.9, §2.3.2) and finds requests that got too old.
+///
+/// Takes a beat each cycle and never waits; its placement is there 3 cycles later, together with what it settles.
+/// Completions of one tag must come in order of address, those of different tags in any order.
+///
+/// - A completion that no open tag expects (index, generation, requester ID) is dropped and counted.
+/// - One with another status than Successful ends its tag as `Failed`, as does one that does not continue exactly where the
+///   one before ended (Byte Count, Lower Address), carries no data, too much, or less than its Length says.
+/// - Poisoned data (EP) is dropped, and the tag ends as `Failed` when the rest came.
+/// - A tag's age is looked at between completions, in a cycle without a beat, each tag once a round. It ends as `Timeout` when
+///   8 full rounds have passed.
+///
+/// A tag that ends goes back under the next generation, so that what comes late is not expected.
+///
+/// State is in two RAMs, one that issuing writes and one that completions write. The generation in both tells whether the
+/// second one is up to date, so nothing has to be cleared.
+#[derive(LogicBlock)]
+pub struct Matcher {
+    /// Rising edge.
+    pub clock: Signal<In, Clock>,
+    /// Completions, beat by beat; no more beats than Length says.
+    pub completions: Sink<TlpBeat>,
+    /// The bus number.
+    pub link: Signal<In, LinkConfig>,
+    /// Requests that are issued.
+    pub issued: Signal<In, Issued>,
+    /// Some tag is outstanding.
+    pub waiting: Signal<In, Bit>,
+    /// The round of looks at tags' ages.
+    pub round: Signal<Out, Bits<4>>,
+    /// Data.
+    pub placement: Signal<Out, Placement>,
+    /// A piece that is over.
+    pub settled: Signal<Out, Settled>,
+    /// The tag that was its, with the generation that it is to be used with next; comes with `settled`.
+    pub freed: Signal<Out, Bits<8>>,
+    /// Pulse: a completion was not expected.
+    pub unexpected: Signal<Out, Bit>,
+    /// Pulse: a request got too old.
+    pub timeout: Signal<Out, Bit>,
+    /// Something is in the pipeline.
+    pub busy: Signal<Out, Bit>,
+
+    requests: Ram<Outstanding, 5>,
+    progress: Ram<Progress, 5>,
+
+    // Input: between two beats of a TLP.
+    inside: Reg<Bit>,
+    // Cycles until the next look is due, round and index of the tag to be looked at.
+    pace: Reg<Bits<24>>,
+    scan: Reg<Bits<9>>,
+    interval: Constant<Bits<24>>,
+
+    // Stage 1: the RAMs are being read.
+    reading: Reg<Step>,
+    reading_beat: Reg<TlpBeat>,
+
+    // Stage 2: the check.
+    checking: Reg<Step>,
+    checking_beat: Reg<TlpBeat>,
+    request: Reg<Outstanding>,
+    so_far: Reg<Progress>,
+    // Of the TLP whose first beat has been checked.
+    course: Reg<Course>,
+    // What was written one cycle ago, which a read at that time missed.
+    wrote_valid: Reg<Bit>,
+    wrote_index: Reg<Bits<5>>,
+    wrote: Reg<Progress>,
+
+    // Stage 3: the results.
+    placing: Reg<Placement>,
+    settling: Reg<Settled>,
+    freeing: Reg<Bits<8>>,
+    surprise: Reg<Bit>,
+    expired: Reg<Bit>,
+}
+
+impl Matcher {
+    /// Requests time out `timeout` cycles after they were issued, at the latest a quarter later (and some cycles for each
+    /// tag where completions leave no gap).
+    #[must_use]
+    pub fn new(timeout: u32) -> Self {
+        // Between an issue and the look that finds it too old, there are at least 31 looks in each round.
+        let interval = u64::from(timeout).div_ceil(31 * ROUNDS).max(2);
+        Self {
+            clock: Signal::default(),
+            completions: Sink::default(),
+            link: Signal::default(),
+            issued: Signal::default(),
+            waiting: Signal::default(),
+            round: Signal::default(),
+            placement: Signal::default(),
+            settled: Signal::default(),
+            freed: Signal::default(),
+            unexpected: Signal::default(),
+            timeout: Signal::default(),
+            busy: Signal::default(),
+            requests: Ram::default(),
+            progress: Ram::default(),
+            inside: Reg::default(),
+            pace: Reg::default(),
+            scan: Reg::default(),
+            interval: Constant::new((interval - 1).into()),
+            reading: Reg::default(),
+            reading_beat: Reg::default(),
+            checking: Reg::default(),
+            checking_beat: Reg::default(),
+            request: Reg::default(),
+            so_far: Reg::default(),
+            course: Reg::default(),
+            wrote_valid: Reg::default(),
+            wrote_index: Reg::default(),
+            wrote: Reg::default(),
+            placing: Reg::default(),
+            settling: Reg::default(),
+            freeing: Reg::default(),
+            surprise: Reg::default(),
+            expired: Reg::default(),
+        }
+    }
+}
+
+impl Logic for Matcher {
+    #[hdl]
+    fn update(&mut self) {
+        // Input
+        let valid = self.completions.valid.val();
+        let beat = self.completions.data.val();
+        let due = !self.pace.q.val().any();
+        let look = due && self.waiting.val() && !valid && !self.inside.q.val();
+        let scan = self.scan.q.val();
+        self.completions.ready.next = true;
+        if valid {
+            self.inside.d.next = !beat.last;
+            self.reading_beat.d.next = beat;
+        }
+        if look {
+            self.pace.d.next = self.interval.val();
+            self.scan.d.next = scan + 1;
+        } else if !due {
+            self.pace.d.next = self.pace.q.val() - 1;
+        }
+        let index =
+            if valid { part::<5>(beat.hdr, tlp::COMPLETION_TAG.bit()) } else { scan.get_bits::<5>(0) };
+        self.requests.read_address.next = index;
+        self.progress.read_address.next = index;
+        self.reading.d.next = Step { beat: valid, first: valid && !self.inside.q.val(), look: look, index: index };
+        let round = scan.get_bits::<4>(5);
+        self.round.next = round;
+        self.requests.write_address.next = self.issued.val().index;
+        self.requests.write_data.next = self.issued.val().request;
+        self.requests.write_enable.next = self.issued.val().valid;
+
+        // Stage 2
+        let step = self.checking.q.val();
+        let last = self.checking_beat.q.val().last;
+        let request = self.request.q.val();
+        let header = self.checking_beat.q.val().hdr;
+        let so_far = self.so_far.q.val();
+        let remaining = request.length - so_far.received;
+        let field = part::<10>(header, tlp::LENGTH.bit());
+        let length = if field.any() { bit_cast::<11, 10>(field) } else { bits::<11>(1024) };
+        let expected = so_far.open
+            && part::<8>(header, tlp::COMPLETION_TAG.bit()) == cat2::<3, 5, 8>(request.generation, step.index)
+            && part::<16>(header, tlp::COMPLETION_REQUESTER.bit())
+                == requester_id(self.link.val().bus, request.function);
+        let lower = request.lower + so_far.received.get_bits::<5>(0);
+        let continues = part::<3>(header, tlp::FMT.bit()) == tlp::FMT_3DW_DATA as u64
+            && part::<3>(header, tlp::STATUS.bit()) == tlp::Status::Success as u64
+            && part::<12>(header, tlp::BYTE_COUNT.bit())
+                == cat2::<10, 2, 12>(remaining.get_bits::<10>(0), bits::<2>(0))
+            && part::<7>(header, tlp::LOWER_ADDRESS.bit()) == cat2::<5, 2, 7>(lower, bits::<2>(0))
+            && length <= remaining
+            && !(last && length > 8);
+        let poisoned = header.get_bit(tlp::POISONED.bit());
+        let complete = length == remaining;
+        let age = round - request.round;
+        let old = step.look && so_far.open && age > ROUNDS;
+        let answered = step.first && expected;
+
+        // The TLP ends before its Length says so.
+        let begun = self.course.q.val();
+        let cut = step.beat && !step.first && last && begun.sound && begun.left > 8;
+
+        let after = Progress {
+            generation: if cut { begun.tag.get_bits::<3>(5) } else { request.generation },
+            received: so_far.received + length,
+            open: answered && continues && !complete,
+            poisoned: so_far.poisoned || poisoned,
+        };
+        let place = if cut { begun.tag.get_bits::<5>(0) } else { step.index };
+        let change = answered || old || cut;
+        self.progress.write_address.next = place;
+        self.progress.write_data.next = after;
+        self.progress.write_enable.next = change;
+        self.wrote_valid.d.next = change;
+        self.wrote_index.d.next = place;
+        self.wrote.d.next = after;
+
+        let course = if step.first || step.look {
+            Course {
+                write: answered && continues && !poisoned,
+                place: request.destination + bit_cast::<17, 11>(so_far.received),
+                left: length,
+                sound: answered && continues,
+                settle: (answered && (!continues || complete)) || old,
+                slot: request.slot,
+                tag: cat2::<3, 5, 8>(request.generation, step.index),
+                status: if step.look {
+                    DmaStatus::Timeout
+                } else if continues && !after.poisoned {
+                    DmaStatus::Ok
+                } else {
+                    DmaStatus::Failed
+                },
+            }
+        } else {
+            begun
+        };
+        let whole_beat = course.left >= 8;
+        if step.beat {
+            self.course.d.next = course;
+            self.course.d.next.place = course.place + 8;
+            self.course.d.next.left = if whole_beat { course.left - 8 } else { bits::<11>(0) };
+        }
+        let settle = step.look || (step.beat && last);
+        let settle = (settle && course.settle) || cut;
+
+        // Stage 1
+        let at = self.reading.q.val().index;
+        let stored = if change && place == at {
+            after
+        } else if self.wrote_valid.q.val() && self.wrote_index.q.val() == at {
+            self.wrote.q.val()
+        } else {
+            self.progress.read_data.val()
+        };
+        let tag = self.requests.read_data.val();
+        let fresh = stored.generation != tag.generation;
+        self.checking.d.next = self.reading.q.val();
+        if self.reading.q.val().beat {
+            self.checking_beat.d.next = self.reading_beat.q.val();
+        }
+        if self.reading.q.val().first || self.reading.q.val().look {
+            self.request.d.next = tag;
+            self.so_far.d.next = Progress {
+                generation: tag.generation,
+                received: if fresh { bits::<11>(0) } else { stored.received },
+                open: fresh || stored.open,
+                poisoned: !fresh && stored.poisoned,
+            };
+        }
+
+        // Stage 3
+        self.placing.d.next.valid = step.beat && course.write;
+        if step.beat && course.write {
+            self.placing.d.next.place = course.place;
+            self.placing.d.next.count = if whole_beat { bits::<4>(8) } else { course.left.get_bits::<4>(0) };
+            self.placing.d.next.data = self.checking_beat.q.val().data;
+        }
+        self.settling.d.next.valid = settle;
+        if settle {
+            self.settling.d.next.slot = course.slot;
+            self.settling.d.next.status = if cut { DmaStatus::Failed } else { course.status };
+            // The next generation.
+            self.freeing.d.next = course.tag + 32;
+        }
+        self.surprise.d.next = step.first && !expected;
+        self.expired.d.next = old;
+
+        self.placement.next = self.placing.q.val();
+        self.settled.next = self.settling.q.val();
+        self.freed.next = self.freeing.q.val();
+        self.unexpected.next = self.surprise.q.val();
+        self.timeout.next = self.expired.q.val();
+        self.busy.next = valid
+            || self.reading.q.val().beat
+            || self.reading.q.val().look
+            || step.beat
+            || step.look
+            || self.placing.q.val().valid
+            || self.settling.q.val().valid
+            || self.surprise.q.val()
+            || self.expired.q.val();
+    }
+}

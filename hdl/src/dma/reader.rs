@@ -1,0 +1,110 @@
+//! The DMA read engine.
+
+use nitride_lang::prelude::*;
+
+use super::CLIENTS;
+use super::issuer::Issuer;
+use super::matcher::Matcher;
+use super::placer::Placer;
+use super::requests::Requests;
+use crate::bus::{DmaDone, DmaReadRequest, FunctionUpdate, LandingWrite, LinkConfig, TlpBeat};
+use crate::profile::Profile;
+
+/// Reads host memory into landing RAMs, for three clients (0: data chunks, 1: queue entries, 2: lists), round robin.
+///
+/// - A request is cut at multiples of Max_Read_Request_Size; 32 pieces (tags) and 32 requests can be under way. Latency
+///   4 cycles from a request to its first TLP; then a TLP each cycle, without a gap between requests if they are long
+///   enough (a request every other cycle).
+/// - Completions are taken at once, a beat each cycle, in any legal order; a beat is in the landing RAM 5 cycles later.
+/// - Each accepted request gets exactly one `done`, when all its pieces are settled, with the status of the first piece that
+///   did not go well: `NotEnabled` (the function was not bus master when a piece's turn came: it is not issued),
+///   `Failed` (UR, CA, CRS, poisoned, or a completion that does not fit), `Timeout`. All data is in the landing RAM
+///   when `done` shows it. After an error some or all data is.
+/// - A requester's completions have to name the card's bus number as it is now.
+#[derive(LogicBlock)]
+pub struct Reader {
+    /// Rising edge.
+    pub clock: Signal<In, Clock>,
+    /// Requests of clients 0 to 2.
+    pub request: [Sink<DmaReadRequest>; CLIENTS],
+    /// Ends of requests, one cycle each: the client is always ready.
+    pub done: [Source<DmaDone>; CLIENTS],
+    /// Completions from the host (Cpl, CplD; EP as it came). Always ready.
+    pub completions: Sink<TlpBeat>,
+    /// MRd TLPs.
+    pub tlp: Source<TlpBeat>,
+    /// To all landing RAMs.
+    pub landing: Signal<Out, LandingWrite>,
+    /// The functions' states.
+    pub update: Signal<In, FunctionUpdate>,
+    /// The bus number and Max_Read_Request_Size.
+    pub link: Signal<In, LinkConfig>,
+    /// Pulse: a completion was not expected (PCIe 4.0 §2.3.2) and was dropped.
+    pub unexpected: Signal<Out, Bit>,
+    /// Pulse: a read request was given up (PCIe 4.0 §2.8).
+    pub timeout: Signal<Out, Bit>,
+    /// Pulse: a read request (one TLP) was handed to the link.
+    pub issued: Signal<Out, Bit>,
+    /// A request or a completion is under way.
+    pub busy: Signal<Out, Bit>,
+    issuer: Issuer,
+    matcher: Matcher,
+    placer: Placer,
+    requests: Requests,
+}
+
+impl Reader {
+    /// The engine of a card with this profile.
+    #[must_use]
+    pub fn new(profile: &Profile) -> Self {
+        Self {
+            clock: Signal::default(),
+            request: Default::default(),
+            done: Default::default(),
+            completions: Sink::default(),
+            tlp: Source::default(),
+            landing: Signal::default(),
+            update: Signal::default(),
+            link: Signal::default(),
+            unexpected: Signal::default(),
+            timeout: Signal::default(),
+            issued: Signal::default(),
+            busy: Signal::default(),
+            issuer: Issuer::default(),
+            matcher: Matcher::new(profile.completion_timeout),
+            placer: Placer::default(),
+            requests: Requests::default(),
+        }
+    }
+}
+
+impl Logic for Reader {
+    #[hdl]
+    fn update(&mut self) {
+        for i in 0..CLIENTS {
+            Sink::<DmaReadRequest>::link(&mut self.request[i], &mut self.issuer.request[i]);
+            Source::<DmaDone>::link(&mut self.done[i], &mut self.requests.done[i]);
+        }
+        Source::<TlpBeat>::link(&mut self.tlp, &mut self.issuer.tlp);
+        Sink::<TlpBeat>::link(&mut self.completions, &mut self.matcher.completions);
+        Source::<Bits<5>>::join(&mut self.issuer.refused, &mut self.requests.refused);
+        self.issuer.link.next = self.link.val();
+        self.issuer.update.next = self.update.val();
+        self.issuer.round.next = self.matcher.round.val();
+        self.issuer.free_tag.next = self.matcher.settled.val().valid;
+        self.issuer.freed_tag.next = self.matcher.freed.val();
+        self.issuer.free_slot.next = self.requests.free.val();
+        self.issuer.freed_slot.next = self.requests.freed.val();
+        self.matcher.link.next = self.link.val();
+        self.matcher.issued.next = self.issuer.issued.val();
+        self.matcher.waiting.next = self.issuer.waiting.val();
+        self.placer.placement.next = self.matcher.placement.val();
+        self.requests.opened.next = self.issuer.opened.val();
+        self.requests.settled.next = self.matcher.settled.val();
+        self.landing.next = self.placer.landing.val();
+        self.unexpected.next = self.matcher.unexpected.val();
+        self.timeout.next = self.matcher.timeout.val();
+        self.issued.next = self.issuer.tlp.valid.val() && self.tlp.ready.val();
+        self.busy.next = self.issuer.busy.val() || self.matcher.busy.val() || self.requests.busy.val();
+    }
+}

@@ -1,0 +1,130 @@
+//! When a read request is finished.
+
+use nitride_lang::prelude::*;
+
+use super::CLIENTS;
+use crate::bus::{DmaDone, DmaStatus};
+
+/// A request that entered the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Opened {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// The slot it was given.
+    pub slot: Bits<5>,
+    /// Its pieces: 1 to 33.
+    pub pieces: Bits<6>,
+    /// The client's handle.
+    pub context: Bits<8>,
+    /// Which client asked.
+    pub client: Bits<2>,
+}
+
+/// A piece of a request that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Settled {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// The request's slot.
+    pub slot: Bits<5>,
+    /// How the piece went.
+    pub status: DmaStatus,
+}
+
+/// Pieces of one request that are over.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+struct Tally {
+    pieces: Bits<6>,
+    // The first that was not Ok.
+    status: DmaStatus,
+}
+
+/// Counts the pieces of each request that are over, and says when it was the last one.
+///
+/// Takes a settled piece each cycle and answers 2 cycles after the last one of a request. `refused` waits while there is
+/// a settled piece. A slot is free again, for `opened`, from the cycle on in which it shows in `freed`.
+#[derive(LogicBlock, Default)]
+pub struct Requests {
+    /// Rising edge.
+    pub clock: Signal<In, Clock>,
+    /// Requests that begin.
+    pub opened: Signal<In, Opened>,
+    /// Pieces whose tag is settled.
+    pub settled: Signal<In, Settled>,
+    /// Slots of pieces that were refused (`NotEnabled`).
+    pub refused: Sink<Bits<5>>,
+    /// Ends of requests, to each client.
+    pub done: [Source<DmaDone>; CLIENTS],
+    /// A slot is free again.
+    pub free: Signal<Out, Bit>,
+    /// Which.
+    pub freed: Signal<Out, Bits<5>>,
+    /// An end is on its way.
+    pub busy: Signal<Out, Bit>,
+    // Written when a request begins.
+    opening: Ram<Opened, 5>,
+    // Written when a piece is over; zero between two requests.
+    tallies: Ram<Tally, 5>,
+    event: Reg<Settled>,
+    // What was written to `tallies` one cycle ago, which the read at that time missed.
+    wrote: Reg<Tally>,
+    wrote_slot: Reg<Bits<5>>,
+    wrote_valid: Reg<Bit>,
+    finished: Reg<Bits<CLIENTS>>,
+    end: Reg<DmaDone>,
+}
+
+impl Logic for Requests {
+    #[hdl]
+    fn update(&mut self) {
+        self.opening.write_address.next = self.opened.val().slot;
+        self.opening.write_data.next = self.opened.val();
+        self.opening.write_enable.next = self.opened.val().valid;
+
+        let settled = self.settled.val();
+        let valid = settled.valid || self.refused.valid.val();
+        let slot = if settled.valid { settled.slot } else { self.refused.data.val() };
+        self.refused.ready.next = !settled.valid;
+        self.opening.read_address.next = slot;
+        self.tallies.read_address.next = slot;
+        self.event.d.next = Settled {
+            valid: valid,
+            slot: slot,
+            status: if settled.valid { settled.status } else { DmaStatus::NotEnabled },
+        };
+
+        let event = self.event.q.val();
+        let request = self.opening.read_data.val();
+        let missed = self.wrote_valid.q.val() && self.wrote_slot.q.val() == event.slot;
+        let before = if missed { self.wrote.q.val() } else { self.tallies.read_data.val() };
+        let pieces = before.pieces + 1;
+        let status = if before.status == DmaStatus::Ok { event.status } else { before.status };
+        let finished = pieces == request.pieces;
+        let after = if finished {
+            Tally { pieces: bits::<6>(0), status: DmaStatus::Ok }
+        } else {
+            Tally { pieces: pieces, status: status }
+        };
+        self.tallies.write_address.next = event.slot;
+        self.tallies.write_data.next = after;
+        self.tallies.write_enable.next = event.valid;
+        self.wrote_valid.d.next = event.valid;
+        if event.valid {
+            self.wrote.d.next = after;
+            self.wrote_slot.d.next = event.slot;
+        }
+
+        self.finished.d.next = 0.into();
+        if event.valid && finished {
+            self.finished.d.next = bits::<CLIENTS>(1) << request.client;
+            self.end.d.next = DmaDone { context: request.context, status: status };
+        }
+        self.free.next = event.valid && finished;
+        self.freed.next = event.slot;
+        self.busy.next = event.valid || self.finished.q.val().any();
+        for i in 0..CLIENTS {
+            self.done[i].valid.next = self.finished.q.val().get_bit(i);
+            self.done[i].data.next = self.end.q.val();
+        }
+    }
+}
