@@ -14,24 +14,53 @@ pub fn print(folder: &Path, session: Duration) -> Result<()> {
             fs::read_to_string(folder.join(name)).with_context(|| format!("the session left no {name}"))?;
         serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))
     };
+    let card = read("counters.json")?;
+    let count = |name: &str| {
+        let value = card.get(name).or_else(|| card.get("card")?.get(name)).and_then(Value::as_f64);
+        value.with_context(|| format!("the card counts no {name}"))
+    };
+    let mebibytes = |name: &str| count(name).map(|bytes| bytes / f64::from(1 << 20));
     println!();
-    section("card", &read("counters.json")?);
-    section("exits", &read("exits.json")?);
-    println!("{:<28} {:>14.1} s", "session, wall time", session.as_secs_f32());
+    line("simulated", &format!("{} cycles at {:.0} kHz", count("cycles")?, count("kilohertz")?));
+    line("commands", &count("commands")?.to_string());
+    let (read_bytes, written) = (mebibytes("dma_read_bytes")?, mebibytes("dma_write_bytes")?);
+    line(
+        "DMA",
+        &format!(
+            "{read_bytes:.1} MiB from the guest, {written:.1} MiB to it, {} faults",
+            count("dma_faults")?
+        ),
+    );
+    line("interrupts", &count("interrupts")?.to_string());
+    line("exits", &exits(&read("exits.json")?));
+    line("session", &format!("{:.1} s", session.as_secs_f32()));
     Ok(())
 }
 
-/// Prints every number of `value` that is not 0, by its path.
-fn section(name: &str, value: &Value) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                section(&format!("{name} {key}"), value);
-            }
-        }
-        Value::Number(number) if number.as_f64() != Some(0.0) => {
-            println!("{:<28} {number:>14}", name.replace('_', " "));
-        }
-        _ => {}
+fn line(name: &str, value: &str) {
+    println!("  {name:<12}{value}");
+}
+
+/// The exits by reason, the most frequent first.
+fn exits(stats: &Value) -> String {
+    let reasons = stats.get("exits").and_then(Value::as_object).into_iter().flatten();
+    let mut counts: Vec<(u64, &str)> =
+        reasons.filter_map(|(reason, count)| Some((count.as_u64()?, reason.as_str()))).collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    let listed = counts.iter().filter(|(count, _)| *count > 0);
+    listed
+        .map(|(count, reason)| format!("{count} {}", reason.replace('_', " ")))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exits_are_listed_by_frequency_without_those_that_never_happened() {
+        let stats = serde_json::json!({ "exits": { "bar_write": 7, "total": 9, "nowhere": 0, "msix": 2 } });
+        assert_eq!(exits(&stats), "9 total, 7 bar write, 2 msix");
     }
 }
