@@ -180,17 +180,17 @@ fn composite(source: &Expr, scope: &Scope) -> Result<TokenStream> {
             let (base, rest) = match &literal.rest {
                 Some(base) => {
                     let base = expression(base, scope)?;
-                    (quote!(Some(::nitride_lang::twin::Val::e(#base))), quote!(..::nitride_lang::twin::phantom(__base.unwrap())))
+                    (quote!(Some(::nitride_lang::twin::Val::e(#base))), quote!(..::nitride_lang::twin::phantom(__literal_base.unwrap())))
                 }
                 None => (quote!(None), quote!()),
             };
             quote_spanned! {span=> {
                 #(let #locals = ::nitride_lang::twin::Val::e(#values);)*
-                let __base = #base;
+                let __literal_base = #base;
                 ::nitride_lang::twin::structure(
                     || #path { #(#names: ::nitride_lang::twin::phantom(#locals),)* #rest },
                     &[#((#texts, #locals.id())),*],
-                    __base,
+                    __literal_base,
                 )
             }}
         }
