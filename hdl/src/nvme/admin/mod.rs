@@ -1,0 +1,114 @@
+//! The admin command set (NVMe 1.4 §5). What the card answers where the specification leaves a choice is the list
+//! of `nvme_model` in the crate `nitride-tests`.
+
+mod content;
+mod pages;
+mod queue_commands;
+mod settings;
+mod templates;
+
+use nitride_abi::nvme::command::admin;
+use nitride_lang::prelude::*;
+
+use super::records::{CacheUpdate, Counted, Finished, QueueAnswer, QueueRequest};
+use crate::bus::{Command, DmaDone, DmaWriteRequest, LaunchRead, VolumeUpdate};
+use crate::profile::DATA_BITS;
+use pages::Pages;
+use queue_commands::QueueCommands;
+use settings::Settings;
+
+/// Executes admin commands, of all controllers, in three engines that work at the same time.
+///
+/// `command` never waits: the queue in front has a place for each command slot of the card.
+#[derive(LogicBlock, Default)]
+pub struct Admin {
+    /// Rising edge.
+    pub clock: Signal<In, Clock>,
+    /// Commands, whose opcodes the card knows.
+    pub command: Sink<Command>,
+    /// Commands that are over.
+    pub finished: Source<Finished>,
+    /// Controllers whose features go back to their defaults.
+    pub clear: Sink<Bits<4>>,
+    /// Write caches that are switched on and off.
+    pub cache: Signal<Out, CacheUpdate>,
+    /// Requests to the queues: of the create and delete commands, and of the features.
+    pub request: [Source<QueueRequest>; 2],
+    /// From the queues.
+    pub answer: Signal<In, QueueAnswer>,
+    /// Changes of the volumes.
+    pub volume: Signal<In, VolumeUpdate>,
+    /// Commands that the SMART log counts.
+    pub counted: Signal<In, Counted>,
+    /// Writes of pages.
+    pub page: Source<DmaWriteRequest>,
+    /// Their ends; always ready.
+    pub page_done: Sink<DmaDone>,
+    /// The DMA engine's reads of the page.
+    pub launch: Signal<In, LaunchRead>,
+    /// As [`LaunchRam`](crate::dma::LaunchRam) has it.
+    pub launch_data: Signal<Out, Bits<DATA_BITS>>,
+    /// Something is under way here.
+    pub busy: Signal<Out, Bit>,
+    entrance: StreamArbiter<Command, 2>,
+    commands: Fifo<Command, 6>,
+    queue_commands: QueueCommands,
+    settings: Settings,
+    pages: Pages,
+    exit: StreamArbiter<Finished, 3>,
+}
+
+impl Logic for Admin {
+    #[hdl]
+    fn update(&mut self) {
+        Sink::<Command>::link(&mut self.command, &mut self.entrance.sink[0]);
+        Source::<Command>::join(&mut self.queue_commands.retry, &mut self.entrance.sink[1]);
+        Source::<Command>::join(&mut self.entrance.source, &mut self.commands.sink);
+        self.entrance.last.next = bits::<2>(3);
+
+        let command = self.commands.source.data.val();
+        let valid = self.commands.source.valid.val();
+        let opcode = command.opcode;
+        let paging = opcode == admin::IDENTIFY as u64 || opcode == admin::GET_LOG_PAGE as u64;
+        let queueing = opcode == admin::CREATE_CQ as u64
+            || opcode == admin::CREATE_SQ as u64
+            || opcode == admin::DELETE_CQ as u64
+            || opcode == admin::DELETE_SQ as u64;
+        self.pages.command.data.next = command;
+        self.pages.command.valid.next = valid && paging;
+        self.queue_commands.command.data.next = command;
+        self.queue_commands.command.valid.next = valid && queueing;
+        self.settings.command.data.next = command;
+        self.settings.command.valid.next = valid && !paging && !queueing;
+        self.commands.source.ready.next = if paging {
+            self.pages.command.ready.val()
+        } else if queueing {
+            self.queue_commands.command.ready.val()
+        } else {
+            self.settings.command.ready.val()
+        };
+
+        Source::<Finished>::join(&mut self.queue_commands.finished, &mut self.exit.sink[0]);
+        Source::<Finished>::join(&mut self.settings.finished, &mut self.exit.sink[1]);
+        Source::<Finished>::join(&mut self.pages.finished, &mut self.exit.sink[2]);
+        self.exit.last.next = bits::<3>(7);
+        Source::<Finished>::link(&mut self.finished, &mut self.exit.source);
+
+        Source::<QueueRequest>::link(&mut self.request[0], &mut self.queue_commands.request);
+        Source::<QueueRequest>::link(&mut self.request[1], &mut self.settings.request);
+        self.queue_commands.answer.next = self.answer.val();
+        self.settings.answer.next = self.answer.val();
+        Sink::<Bits<4>>::link(&mut self.clear, &mut self.settings.clear);
+        self.cache.next = self.settings.cache.val();
+        self.pages.volume.next = self.volume.val();
+        self.pages.counted.next = self.counted.val();
+        Source::<DmaWriteRequest>::link(&mut self.page, &mut self.pages.page);
+        Sink::<DmaDone>::link(&mut self.page_done, &mut self.pages.page_done);
+        self.pages.launch.next = self.launch.val();
+        self.launch_data.next = self.pages.launch_data.val();
+        self.busy.next = self.commands.level.val().any()
+            || self.pages.busy.val()
+            || self.queue_commands.busy.val()
+            || self.settings.busy.val();
+    }
+}

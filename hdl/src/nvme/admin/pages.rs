@@ -1,0 +1,295 @@
+//! Identify (NVMe 1.4 §5.15) and Get Log Page (§5.14).
+
+use nitride_abi::card;
+use nitride_abi::nvme::command::{admin, identify, log_page};
+use nitride_abi::nvme::{Status, log};
+use nitride_lang::prelude::*;
+
+use super::content::{Content, Subject};
+use super::templates::Template;
+use crate::bus::{Command, DmaDone, DmaStatus, DmaWriteRequest, Launch, LaunchRead, Volume, VolumeUpdate};
+use crate::dma::LaunchRam;
+use crate::nvme::fetch::function_of;
+use crate::nvme::records::{Counted, Ending, Finished};
+use crate::nvme::smart::Smart;
+use crate::profile::DATA_BITS;
+
+/// DWs of a page.
+const PAGE_DWORDS: u64 = identify::BYTES as u64 / 4;
+/// The first NSID that CNS 02h refuses.
+const NSID_LIST_END: u64 = 0xffff_fffe;
+
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+enum State {
+    #[default]
+    Take,
+    Scan,
+    Check,
+    Judge,
+    Build,
+    First,
+    Second,
+    Wait,
+    Finish,
+}
+
+/// Answers with pages of up to 4 KiB.
+///
+/// One command at a time: a cycle a DW to make the page, then its DMA to PRP1 and, as far as it lies in the next page, to
+/// PRP2.
+#[derive(LogicBlock)]
+pub struct Pages {
+    /// Rising edge.
+    pub clock: Signal<In, Clock>,
+    /// Commands.
+    pub command: Sink<Command>,
+    /// Commands that are over.
+    pub finished: Source<Finished>,
+    /// Changes of the volumes.
+    pub volume: Signal<In, VolumeUpdate>,
+    /// Commands that the SMART log counts.
+    pub counted: Signal<In, Counted>,
+    /// Writes of pages.
+    pub page: Source<DmaWriteRequest>,
+    /// Their ends; always ready.
+    pub page_done: Sink<DmaDone>,
+    /// The DMA engine's reads of the page.
+    pub launch: Signal<In, LaunchRead>,
+    /// As [`LaunchRam`] has it.
+    pub launch_data: Signal<Out, Bits<DATA_BITS>>,
+    /// Something is under way here.
+    pub busy: Signal<Out, Bit>,
+    state: Reg<State>,
+    command_now: Reg<Command>,
+    scan: Reg<Bits<3>>,
+    volumes: Ram<Volume, 6>,
+    attached: Reg<Bits<4>>,
+    subject: Reg<Subject>,
+    status: Reg<Bits<15>>,
+    /// DWs of the answer, less 1.
+    last: Reg<Bits<16>>,
+    /// DWs that go to PRP1.
+    first: Reg<Bits<11>>,
+    content: Content,
+    smart: Smart,
+    ram: LaunchRam<7>,
+    /// DMAs under way.
+    waiting: Reg<Bits<2>>,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self {
+            clock: Signal::default(),
+            command: Sink::default(),
+            finished: Source::default(),
+            volume: Signal::default(),
+            counted: Signal::default(),
+            page: Source::default(),
+            page_done: Sink::default(),
+            launch: Signal::default(),
+            launch_data: Signal::default(),
+            busy: Signal::default(),
+            state: Reg::default(),
+            command_now: Reg::default(),
+            scan: Reg::default(),
+            volumes: Ram::default(),
+            attached: Reg::default(),
+            subject: Reg::default(),
+            status: Reg::default(),
+            last: Reg::default(),
+            first: Reg::default(),
+            content: Content::default(),
+            smart: Smart::default(),
+            ram: LaunchRam::new(Launch::PAGES),
+            waiting: Reg::default(),
+        }
+    }
+}
+
+impl Logic for Pages {
+    #[hdl]
+    fn update(&mut self) {
+        let state = self.state.q.val();
+        let command = self.command_now.q.val();
+        let subject = self.subject.q.val();
+        let scan = self.scan.q.val();
+        let identify = command.opcode == admin::IDENTIFY as u64;
+        let kind = command.cdw10.get_bits::<8>(0);
+        let length = command.cdw10.get_bits::<16>(log_page::NUMDL.lsb as usize);
+        let nsid = command.nsid;
+        let valid = nsid != 0 && nsid <= card::NAMESPACES as u64;
+        let namespace = (nsid - 1).get_bits::<2>(0);
+        let above = if nsid >= card::NAMESPACES as u64 {
+            bits::<4>(0)
+        } else {
+            bits::<4>(0xf) << nsid.get_bits::<2>(0)
+        };
+
+        self.volumes.write_address.next = self.volume.val().index;
+        self.volumes.write_data.next = self.volume.val().volume;
+        self.volumes.write_enable.next = self.volume.val().valid;
+        self.volumes.read_address.next = cat2::<4, 2, 6>(command.controller, scan.get_bits::<2>(0));
+        self.smart.counted.next = self.counted.val();
+        self.smart.controller.next = command.controller;
+        self.smart.write.next = self.content.write.val();
+        self.content.counter.next = self.smart.count.val();
+        self.content.subject.next = subject;
+        self.content.start.next = state == State::Judge;
+        self.content.next.next = state == State::Build;
+        self.page.valid.next = state == State::First || state == State::Second;
+
+        let all = bit_cast::<11, 16>(self.last.q.val()) + 1;
+        let to_boundary = bits::<11>(PAGE_DWORDS) - bit_cast::<11, 10>(command.prp1.get_bits::<10>(2));
+        let two = all > to_boundary;
+        match state {
+            State::Take => {
+                if self.command.valid.val() {
+                    self.command_now.d.next = self.command.data.val();
+                    self.scan.d.next = bits::<3>(0);
+                    self.state.d.next = State::Scan;
+                }
+            }
+            // The controller's volumes, one after the other; each comes out a cycle later.
+            State::Scan => {
+                self.scan.d.next = scan + 1;
+                let before = scan - 1;
+                if scan != 0 {
+                    let volume = self.volumes.read_data.val();
+                    self.attached.d.next =
+                        cat2::<1, 3, 4>(if volume.attached { bits::<1>(1) } else { bits::<1>(0) }, self.attached.q.val().get_bits::<3>(1));
+                    if before.get_bits::<2>(0) == namespace {
+                        self.subject.d.next.volume = volume;
+                    }
+                }
+                if scan == card::NAMESPACES as u64 {
+                    self.state.d.next = State::Check;
+                }
+            }
+            State::Check => {
+                let attached = subject.volume.attached;
+                self.subject.d.next.controller = command.controller;
+                self.subject.d.next.namespace = namespace;
+                self.subject.d.next.listed = self.attached.q.val() & above;
+                self.last.d.next = bits::<16>(PAGE_DWORDS - 1);
+                self.status.d.next = bits::<15>(Status::SUCCESS.bits() as u64);
+                if identify {
+                    if kind == identify::CNS_CONTROLLER as u64 {
+                        self.subject.d.next.template = Template::Controller;
+                    } else if kind == identify::CNS_NAMESPACE as u64 {
+                        self.subject.d.next.template = if attached { Template::Namespace } else { Template::Zeroes };
+                        if !valid {
+                            self.status.d.next = bits::<15>(Status::INVALID_NAMESPACE.bits() as u64);
+                        }
+                    } else if kind == identify::CNS_ACTIVE_NAMESPACES as u64 {
+                        self.subject.d.next.template = Template::List;
+                        if nsid >= NSID_LIST_END {
+                            self.status.d.next = bits::<15>(Status::INVALID_NAMESPACE.bits() as u64);
+                        }
+                    } else if kind == identify::CNS_NAMESPACE_DESCRIPTORS as u64 {
+                        self.subject.d.next.template = Template::Descriptors;
+                        if !valid || !attached {
+                            self.status.d.next = bits::<15>(Status::INVALID_NAMESPACE.bits() as u64);
+                        }
+                    } else {
+                        self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
+                    }
+                } else {
+                    let smart = kind == log::SMART as u64;
+                    self.last.d.next = length;
+                    self.subject.d.next.template = if smart {
+                        Template::Smart
+                    } else if kind == log::FIRMWARE_SLOT as u64 {
+                        Template::Firmware
+                    } else {
+                        Template::Zeroes
+                    };
+                    if kind < log::ERROR_INFORMATION as u64 || kind > log::FIRMWARE_SLOT as u64 {
+                        self.status.d.next = bits::<15>(Status::INVALID_LOG_PAGE.bits() as u64);
+                    } else if length >= PAGE_DWORDS {
+                        self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
+                    } else if smart && nsid != 0 && !nsid.all() {
+                        self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
+                    }
+                }
+                self.state.d.next = State::Judge;
+            }
+            State::Judge => {
+                self.first.d.next = if two { to_boundary } else { all };
+                if self.status.q.val() != 0 {
+                    self.state.d.next = State::Finish;
+                } else if command.prp1.get_bits::<2>(0) != 0 || (two && command.prp2.get_bits::<12>(0) != 0) {
+                    self.status.d.next = bits::<15>(Status::PRP_OFFSET_INVALID.bits() as u64);
+                    self.state.d.next = State::Finish;
+                } else {
+                    self.state.d.next = State::Build;
+                }
+            }
+            State::Build => {
+                if self.content.valid.val() && self.content.index.val() == self.last.q.val().get_bits::<10>(0) {
+                    self.state.d.next = State::First;
+                }
+            }
+            State::First => {
+                if self.page.ready.val() {
+                    self.waiting.d.next = if two { bits::<2>(2) } else { bits::<2>(1) };
+                    self.state.d.next = if two { State::Second } else { State::Wait };
+                }
+            }
+            State::Second => {
+                if self.page.ready.val() {
+                    self.state.d.next = State::Wait;
+                }
+            }
+            State::Wait => {
+                if self.waiting.q.val() == 0 {
+                    self.state.d.next = State::Finish;
+                }
+            }
+            State::Finish => {
+                if self.finished.ready.val() {
+                    self.state.d.next = State::Take;
+                }
+            }
+        }
+        self.page_done.ready.next = true;
+        if self.page_done.valid.val() {
+            self.waiting.d.next = self.waiting.q.val() - 1;
+            if self.page_done.data.val().status != DmaStatus::Ok {
+                self.status.d.next = bits::<15>(Status::DATA_TRANSFER_ERROR.bits() as u64);
+            }
+        }
+
+        let index = self.content.index.val();
+        let data = self.content.data.val();
+        let pair = cat2::<32, 32, 64>(data, data);
+        let half = cat2::<64, 64, 128>(pair, pair);
+        self.ram.write_row.next = index.get_bits::<7>(3);
+        self.ram.write_data.next = cat2::<128, 128, 256>(half, half);
+        self.ram.write_enable.next =
+            if self.content.valid.val() && state == State::Build { bits::<8>(1) << index.get_bits::<3>(0) } else { bits::<8>(0) };
+        self.ram.launch.next = self.launch.val();
+        self.launch_data.next = self.ram.data.val();
+
+        let second = state == State::Second;
+        self.page.data.next = DmaWriteRequest {
+            function: function_of(command.controller),
+            address: if second { command.prp2 } else { command.prp1 },
+            length: if second { all - self.first.q.val() } else { self.first.q.val() },
+            source: cat2::<2, 15, 17>(
+                bits::<2>(Launch::PAGES),
+                if second { bit_cast::<15, 11>(self.first.q.val()) } else { bits::<15>(0) },
+            ),
+            context: bits::<8>(0),
+        };
+        self.command.ready.next = state == State::Take;
+        self.finished.valid.next = state == State::Finish;
+        self.finished.data.next = Finished {
+            ending: Ending::Post,
+            slot: command.slot,
+            status: self.status.q.val(),
+            dw0: bits::<32>(0),
+        };
+        self.busy.next = state != State::Take || self.command.valid.val();
+    }
+}

@@ -1,0 +1,335 @@
+//! From a submission queue entry's address to a command.
+
+use nitride_abi::card;
+use nitride_abi::nvme::command::{admin, io};
+use nitride_abi::nvme::{Status, sqe};
+use nitride_lang::prelude::*;
+
+use super::records::{Assigned, CacheUpdate, Ending, FetchJob, Finished, Formed, Freed, Memo, Owner};
+use super::slots::Slots;
+use crate::bus::{Command, DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
+use crate::dma::LandingRam;
+
+/// Slots that I/O commands leave to admin commands.
+const ADMIN_SLOTS: u64 = 8;
+/// DWs of an entry.
+const ENTRY_DWORDS: u64 = nitride_abi::nvme::SQE_DWORDS as u64;
+/// Bits of a RAM row: an entry is two.
+const ROW: usize = crate::profile::DATA_BITS;
+/// FUSE and PSDT in the flags of a command.
+const FUSE_PSDT: u64 = 0xc3;
+/// Force Unit Access in DW 12 of a Read or a Write (NVMe 1.4 §6.9).
+const FUA: u64 = nitride_abi::nvme::command::rw::FUA.mask();
+
+/// The function of a controller, as `abi::card::function_of` has it.
+#[hdl_fn]
+pub(super) fn function_of(controller: Bits<4>) -> Bits<5> {
+    if controller == 0 {
+        bits::<5>(card::PF_STORAGE as u64)
+    } else {
+        bit_cast::<5, 4>(controller) + bits::<5>(card::VF_STORAGE_FIRST as u64 - 1)
+    }
+}
+
+/// The card knows this opcode of the admin command set (NVMe 1.4 §5).
+#[hdl_fn]
+fn is_admin(opcode: Bits<8>) -> Bit {
+    opcode == admin::DELETE_SQ as u64
+        || opcode == admin::CREATE_SQ as u64
+        || opcode == admin::GET_LOG_PAGE as u64
+        || opcode == admin::DELETE_CQ as u64
+        || opcode == admin::CREATE_CQ as u64
+        || opcode == admin::IDENTIFY as u64
+        || opcode == admin::ABORT as u64
+        || opcode == admin::SET_FEATURES as u64
+        || opcode == admin::GET_FEATURES as u64
+        || opcode == admin::ASYNC_EVENT_REQUEST as u64
+}
+
+/// The card knows this opcode of the NVM command set (NVMe 1.4 §6).
+#[hdl_fn]
+fn is_io(opcode: Bits<8>) -> Bit {
+    opcode == io::FLUSH as u64
+        || opcode == io::WRITE as u64
+        || opcode == io::READ as u64
+        || opcode == io::WRITE_ZEROES as u64
+        || opcode == io::DATASET_MANAGEMENT as u64
+}
+
+/// An entry that has arrived, or a flush that needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+struct Arrival {
+    slot: Bits<6>,
+    failed: Bit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+enum State {
+    #[default]
+    Idle,
+    Low,
+    High,
+    Emit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+enum Route {
+    #[default]
+    Admin,
+    Io,
+    Refused,
+}
+
+/// Gives each job a command slot, reads its entry into the landing RAM, forms the command, and routes it.
+///
+/// Up to 64 reads are in flight. An entry that arrived becomes a command 4 cycles later; a command each 4 cycles. What the
+/// specification refuses whatever the command (opcode, FUSE, PSDT) is refused here. While a controller's volatile
+/// write cache is off, its writes are given Force Unit Access.
+#[derive(LogicBlock)]
+pub struct Fetch {
+    /// Rising edge.
+    pub clock: Signal<In, Clock>,
+    /// Commands to start. Held up while there is no slot or the DMA engine is.
+    pub job: Sink<FetchJob>,
+    /// There will be a slot for an I/O command.
+    pub room: Signal<Out, Bit>,
+    /// There will be a slot for an admin command.
+    pub admin_room: Signal<Out, Bit>,
+    /// Slots that come back.
+    pub freed: Signal<In, Freed>,
+    /// Slots that were given.
+    pub assigned: Signal<Out, Assigned>,
+    /// What completions need to know.
+    pub formed: Signal<Out, Formed>,
+    /// Reads of entries.
+    pub read: Source<DmaReadRequest>,
+    /// Their ends; always ready.
+    pub read_done: Sink<DmaDone>,
+    /// Entries.
+    pub landing: Signal<In, LandingWrite>,
+    /// Write caches that are switched on and off.
+    pub cache: Signal<In, CacheUpdate>,
+    /// Admin commands.
+    pub admin: Source<Command>,
+    /// I/O commands, and flushes for a shutdown: `flags` is 1 in these, 0 in a host's command.
+    pub io: Source<Command>,
+    /// Commands that are over.
+    pub refused: Source<Finished>,
+    /// A controller whose queue could not be read.
+    pub fatal: Source<Bits<4>>,
+    /// Something is under way here.
+    pub busy: Signal<Out, Bit>,
+    jobs: RegFifo<FetchJob, 2>,
+    slots: Slots,
+    owners: Ram<Owner, 6>,
+    through: Ram<Bit, 4>,
+    arrivals: Fifo<Arrival, 6>,
+    entries: LandingRam<7>,
+    state: Reg<State>,
+    low: Reg<Bits<ROW>>,
+    owner: Reg<Owner>,
+    command: Reg<Command>,
+    route: Reg<Route>,
+    finished: Reg<Finished>,
+    /// The controller still has to hear of the failure.
+    failed: Reg<Bit>,
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self {
+            clock: Signal::default(),
+            job: Sink::default(),
+            room: Signal::default(),
+            admin_room: Signal::default(),
+            freed: Signal::default(),
+            assigned: Signal::default(),
+            formed: Signal::default(),
+            read: Source::default(),
+            read_done: Sink::default(),
+            landing: Signal::default(),
+            cache: Signal::default(),
+            admin: Source::default(),
+            io: Source::default(),
+            refused: Source::default(),
+            fatal: Source::default(),
+            busy: Signal::default(),
+            jobs: RegFifo::default(),
+            slots: Slots::default(),
+            owners: Ram::default(),
+            through: Ram::default(),
+            arrivals: Fifo::default(),
+            entries: LandingRam::new(Landing::ENTRIES),
+            state: Reg::default(),
+            low: Reg::default(),
+            owner: Reg::default(),
+            command: Reg::default(),
+            route: Reg::default(),
+            finished: Reg::default(),
+            failed: Reg::default(),
+        }
+    }
+}
+
+impl Logic for Fetch {
+    #[hdl]
+    fn update(&mut self) {
+        // A job takes a slot and becomes a read; a flush arrives at once.
+        Sink::<FetchJob>::link(&mut self.job, &mut self.jobs.sink);
+        let job = self.jobs.source.data.val();
+        let due = self.jobs.source.valid.val() && self.slots.slot.valid.val();
+        let slot = self.slots.slot.data.val();
+        let done = self.read_done.valid.val();
+        let go = due && (if job.flush { !done } else { self.read.ready.val() });
+        self.jobs.source.ready.next = go;
+        self.slots.slot.ready.next = go;
+        self.slots.freed.next = self.freed.val();
+        // Jobs that were taken but have no slot yet are fewer than the margins.
+        self.room.next = self.slots.level.val() > ADMIN_SLOTS;
+        self.admin_room.next = self.slots.level.val() > 2;
+        self.read.valid.next = due && !job.flush;
+        self.read.data.next = DmaReadRequest {
+            function: function_of(job.controller),
+            address: job.address,
+            length: bits::<11>(ENTRY_DWORDS),
+            destination: cat2::<2, 15, 17>(bits::<2>(Landing::ENTRIES), bit_cast::<15, 6>(slot) << 4),
+            context: bit_cast::<8, 6>(slot),
+        };
+        let owner = Owner { internal: job.flush, controller: job.controller, queue: job.queue };
+        self.assigned.next = Assigned { valid: go, slot: slot, owner: owner };
+        self.owners.write_address.next = slot;
+        self.owners.write_data.next = owner;
+        self.owners.write_enable.next = go;
+
+        // Entries arrive in any order.
+        self.read_done.ready.next = true;
+        let arrival = if done {
+            Arrival {
+                slot: self.read_done.data.val().context.get_bits::<6>(0),
+                failed: self.read_done.data.val().status != DmaStatus::Ok,
+            }
+        } else {
+            Arrival { slot: slot, failed: false }
+        };
+        self.arrivals.sink.data.next = arrival;
+        self.arrivals.sink.valid.next = done || (go && job.flush);
+        self.entries.write.next = self.landing.val();
+
+        // The oldest arrival becomes a command.
+        let state = self.state.q.val();
+        let arrived = self.arrivals.source.data.val();
+        self.owners.read_address.next = arrived.slot;
+        self.entries.row.next = cat2::<6, 1, 7>(arrived.slot, if state == State::Low { 1.into() } else { 0.into() });
+        self.through.read_address.next = self.owners.read_data.val().controller;
+        self.through.write_address.next = self.cache.val().controller;
+        self.through.write_data.next = self.cache.val().through;
+        self.through.write_enable.next = self.cache.val().valid;
+        self.arrivals.source.ready.next = state == State::High;
+        let low = self.low.q.val();
+        let high = self.entries.data.val();
+        let opcode = low.get_bits::<8>(0);
+        let flags = low.get_bits::<8>(8);
+        let nsid = low.get_bits::<32>(sqe::NSID);
+        let whose = self.owner.q.val();
+        let write = opcode == io::WRITE as u64;
+        let durable = self.through.read_data.val() && (write || opcode == io::WRITE_ZEROES as u64);
+        let cdw12 = high.get_bits::<32>(sqe::dword(12) - ROW);
+        let is_admin_queue = whose.queue == 0;
+        let flush_all = opcode == io::FLUSH as u64 && nsid == nitride_abi::nvme::command::NSID_ALL as u64;
+        let known = if is_admin_queue { is_admin(opcode) } else { is_io(opcode) };
+        let status = if !known {
+            bits::<15>(Status::INVALID_OPCODE.bits() as u64)
+        } else if (flags & FUSE_PSDT) != 0 {
+            bits::<15>(Status::INVALID_FIELD.bits() as u64)
+        } else if !is_admin_queue && flush_all {
+            bits::<15>(Status::INVALID_NAMESPACE.bits() as u64)
+        } else {
+            bits::<15>(Status::SUCCESS.bits() as u64)
+        };
+        self.formed.next = Formed {
+            valid: state == State::High,
+            slot: arrived.slot,
+            memo: Memo {
+                cid: low.get_bits::<16>(16),
+                read: !is_admin_queue && opcode == io::READ as u64,
+                write: !is_admin_queue && write,
+            },
+        };
+        let route = self.route.q.val();
+        let failed = self.failed.q.val();
+        let emitting = state == State::Emit && !failed;
+        match state {
+            State::Idle => {
+                if self.arrivals.source.valid.val() {
+                    self.state.d.next = State::Low;
+                }
+            }
+            State::Low => {
+                self.low.d.next = high;
+                self.owner.d.next = self.owners.read_data.val();
+                self.state.d.next = State::High;
+            }
+            State::High => {
+                self.state.d.next = State::Emit;
+                self.command.d.next = Command {
+                    slot: arrived.slot,
+                    controller: whose.controller,
+                    opcode: if whose.internal { bits::<8>(io::FLUSH as u64) } else { opcode },
+                    flags: if whose.internal { bits::<8>(1) } else { bits::<8>(0) },
+                    nsid: if whose.internal {
+                        bits::<32>(nitride_abi::nvme::command::NSID_ALL as u64)
+                    } else {
+                        nsid
+                    },
+                    prp1: low.get_bits::<64>(sqe::PRP1),
+                    prp2: high.get_bits::<64>(sqe::PRP2 - ROW),
+                    cdw10: high.get_bits::<32>(sqe::dword(10) - ROW),
+                    cdw11: high.get_bits::<32>(sqe::dword(11) - ROW),
+                    cdw12: if durable { cdw12 | FUA } else { cdw12 },
+                    cdw13: high.get_bits::<32>(sqe::dword(13) - ROW),
+                    cdw14: high.get_bits::<32>(sqe::dword(14) - ROW),
+                    cdw15: high.get_bits::<32>(sqe::dword(15) - ROW),
+                };
+                self.finished.d.next = Finished {
+                    ending: if arrived.failed { Ending::Fail } else { Ending::Post },
+                    slot: arrived.slot,
+                    status: status,
+                    dw0: bits::<32>(0),
+                };
+                self.failed.d.next = arrived.failed;
+                self.route.d.next = if whose.internal {
+                    Route::Io
+                } else if arrived.failed || status != 0 {
+                    Route::Refused
+                } else if is_admin_queue {
+                    Route::Admin
+                } else {
+                    Route::Io
+                };
+            }
+            State::Emit => {
+                if failed && self.fatal.ready.val() {
+                    self.failed.d.next = false;
+                }
+                let taken = match route {
+                    Route::Admin => self.admin.ready.val(),
+                    Route::Io => self.io.ready.val(),
+                    Route::Refused => self.refused.ready.val(),
+                };
+                if emitting && taken {
+                    self.state.d.next = State::Idle;
+                }
+            }
+        }
+        self.admin.data.next = self.command.q.val();
+        self.admin.valid.next = emitting && route == Route::Admin;
+        self.io.data.next = self.command.q.val();
+        self.io.valid.next = emitting && route == Route::Io;
+        self.refused.data.next = self.finished.q.val();
+        self.refused.valid.next = emitting && route == Route::Refused;
+        self.fatal.data.next = whose.controller;
+        self.fatal.valid.next = state == State::Emit && failed;
+        self.busy.next =
+            state != State::Idle || self.jobs.source.valid.val() || self.arrivals.level.val().any();
+    }
+}

@@ -1,0 +1,393 @@
+//! A host, its memory, the DMA engines and an I/O engine around a [`Front`], a cycle at a time.
+
+use std::collections::VecDeque;
+
+use nitride_abi::card::function_of;
+use nitride_abi::nvme::register::{self, cq_head_doorbell, sq_tail_doorbell};
+use nitride_abi::nvme::{CQE_BYTES, Cqe, SQE_BYTES, Sqe, Status};
+use nitride_lang::prelude::*;
+use nitride_lang::testing::{low, step};
+
+use crate::bus::{
+    Command, CommandResult, DmaDone, DmaReadRequest, DmaStatus, DmaWriteRequest, LandingWrite, LaunchRead,
+    RegisterRequest, Volume, VolumeUpdate,
+};
+use crate::nvme::Front;
+
+/// Cycles that a DMA takes before its first row moves.
+const DMA_LATENCY: u64 = 20;
+/// CC for 64-byte and 16-byte entries, enabled.
+pub const CC_ENABLE: u32 = 0x0046_0001;
+
+/// The host's view of a queue pair.
+#[derive(Clone, Debug)]
+pub struct QueuePair {
+    pub controller: u8,
+    pub queue: u16,
+    pub sq: u64,
+    pub cq: u64,
+    pub entries: u16,
+    pub tail: u16,
+    pub head: u16,
+    pub phase: bool,
+}
+
+impl QueuePair {
+    pub fn new(controller: u8, queue: u16, sq: u64, cq: u64, entries: u16) -> Self {
+        Self { controller, queue, sq, cq, entries, tail: 0, head: 0, phase: true }
+    }
+}
+
+enum WriteDma {
+    Idle,
+    Running { port: usize, request: DmaWriteRequest, done: u64, asked: Option<u64>, bytes: Vec<u8> },
+}
+
+/// See the module.
+pub struct Host {
+    pub uut: Front,
+    pub memory: Vec<u8>,
+    pub cycles: u64,
+    /// I/O commands that were started and not answered.
+    pub io: VecDeque<Command>,
+    /// Answer I/O commands with success at once.
+    pub answer_io: bool,
+    pub interrupts: Vec<(u8, u8)>,
+    pub resets_done: Vec<u8>,
+    /// Let reads of entries fail.
+    pub fail_reads: bool,
+    /// Functions that have done DMA since this was cleared.
+    pub dma_functions: Vec<u8>,
+    reads: VecDeque<(u64, DmaReadRequest, usize)>,
+    writes: [VecDeque<(u64, DmaWriteRequest)>; 2],
+    write: WriteDma,
+    results: VecDeque<CommandResult>,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let mut uut = Front::default();
+        uut.connect_all();
+        Self {
+            uut,
+            memory: vec![0; 1 << 20],
+            cycles: 0,
+            io: VecDeque::new(),
+            answer_io: true,
+            interrupts: vec![],
+            resets_done: vec![],
+            fail_reads: false,
+            dma_functions: vec![],
+            reads: VecDeque::new(),
+            writes: Default::default(),
+            write: WriteDma::Idle,
+            results: VecDeque::new(),
+        }
+    }
+
+    /// One cycle of everything around the front end.
+    pub fn cycle(&mut self) {
+        let uut = &mut self.uut;
+        uut.response.ready.next = true;
+        uut.flr_done.ready.next = true;
+        uut.read.ready.next = self.reads.len() < 16;
+        uut.page.ready.next = self.writes[0].len() < 2;
+        uut.entry.ready.next = self.writes[1].len() < 2;
+        uut.io.ready.next = true;
+        uut.interrupt.ready.next = true;
+
+        // DMA reads: two rows of an entry, then the end.
+        let mut landing = LandingWrite::default();
+        uut.read_done.valid.next = false;
+        if let Some((due, request, rows)) = self.reads.front_mut()
+            && *due <= self.cycles
+        {
+            let address = request.address.to_u64() as usize;
+            if *rows < 2 && !self.fail_reads {
+                let at = address + 32 * *rows;
+                let mut data: Bits<256> = Bits::default();
+                for (i, byte) in self.memory[at..at + 32].iter().enumerate() {
+                    data = data | (bit_cast::<256, 8>(Bits::from(u64::from(*byte))) << (8 * i as u64));
+                }
+                landing = LandingWrite {
+                    enable: 0xff.into(),
+                    wrap: 0.into(),
+                    row: ((request.destination.to_u64() >> 3) + *rows as u64).into(),
+                    data,
+                };
+                *rows += 1;
+            } else {
+                let status = if self.fail_reads { DmaStatus::Failed } else { DmaStatus::Ok };
+                uut.read_done.data.next = DmaDone { context: request.context, status };
+                uut.read_done.valid.next = true;
+                self.reads.pop_front();
+            }
+        }
+        uut.landing.next = landing;
+
+        // DMA writes: one at a time, a row a cycle.
+        uut.page_done.valid.next = false;
+        uut.entry_done.valid.next = false;
+        if matches!(self.write, WriteDma::Idle) {
+            for port in 0..2 {
+                if self.writes[port].front().is_some_and(|(due, _)| *due <= self.cycles) {
+                    let request = self.writes[port].pop_front().map(|w| w.1).unwrap_or_default();
+                    self.write = WriteDma::Running { port, request, done: 0, asked: None, bytes: vec![] };
+                    break;
+                }
+            }
+        }
+        if let WriteDma::Running { port, request, done, asked, bytes } = &mut self.write {
+            let (start, length) = (request.source.to_u64(), request.length.to_u64());
+            if *done < length {
+                let dw = start + *done;
+                if asked.is_none() {
+                    uut.launch.next = LaunchRead { wrap: 0.into(), row: (dw >> 3).into() };
+                    *asked = Some(dw);
+                }
+            } else {
+                let context = DmaDone { context: request.context, status: DmaStatus::Ok };
+                let at = request.address.to_u64() as usize;
+                self.memory[at..at + bytes.len()].copy_from_slice(bytes);
+                self.dma_functions.push(request.function.to_u64() as u8);
+                if *port == 0 {
+                    uut.page_done.data.next = context;
+                    uut.page_done.valid.next = true;
+                } else {
+                    uut.entry_done.data.next = context;
+                    uut.entry_done.valid.next = true;
+                }
+                self.write = WriteDma::Idle;
+            }
+        }
+
+        uut.io_result.valid.next = !self.results.is_empty();
+        uut.io_result.data.next = self.results.front().copied().unwrap_or_default();
+
+        low(uut);
+        let later = self.cycles + DMA_LATENCY;
+        if uut.read.valid.val() && uut.read.ready.val() {
+            self.reads.push_back((later, uut.read.data.val(), 0));
+        }
+        if uut.page.valid.val() && uut.page.ready.val() {
+            self.writes[0].push_back((later, uut.page.data.val()));
+        }
+        if uut.entry.valid.val() && uut.entry.ready.val() {
+            self.writes[1].push_back((later, uut.entry.data.val()));
+        }
+        if uut.io.valid.val() {
+            let command = uut.io.data.val();
+            if self.answer_io {
+                self.results.push_back(CommandResult { slot: command.slot, status: 0.into(), dw0: 0.into() });
+            }
+            self.io.push_back(command);
+        }
+        if uut.interrupt.valid.val() {
+            let request = uut.interrupt.data.val();
+            self.interrupts.push((request.function.to_u64() as u8, request.vector.to_u64() as u8));
+        }
+        if uut.flr_done.valid.val() {
+            self.resets_done.push(uut.flr_done.data.val().to_u64() as u8);
+        }
+        if uut.io_result.valid.val() && uut.io_result.ready.val() {
+            self.results.pop_front();
+        }
+        step(uut);
+        if let WriteDma::Running { request, done, asked, bytes, .. } = &mut self.write
+            && let Some(dw) = asked.take()
+        {
+            let row = uut.launch_data.val();
+            let end = request.source.to_u64() + request.length.to_u64();
+            for lane in (dw & 7)..8 {
+                if (dw & !7) + lane < end {
+                    let word = (row >> (32 * lane)).get_bits::<32>(0).to_u64() as u32;
+                    bytes.extend(word.to_le_bytes());
+                    *done += 1;
+                }
+            }
+        }
+        self.cycles += 1;
+    }
+
+    /// Runs until `until` is true.
+    pub fn run_until(&mut self, what: &str, limit: u64, mut until: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..limit {
+            if until(self) {
+                return;
+            }
+            self.cycle();
+        }
+        panic!("not within {limit} cycles: {what}");
+    }
+
+    /// Nothing is in flight.
+    pub fn is_idle(&mut self) -> bool {
+        !self.uut.busy.val()
+            && self.reads.is_empty()
+            && self.writes.iter().all(VecDeque::is_empty)
+            && matches!(self.write, WriteDma::Idle)
+            && self.results.is_empty()
+    }
+
+    /// Runs until nothing happens any more.
+    pub fn settle(&mut self) {
+        for _ in 0..4 {
+            self.cycle();
+        }
+        self.run_until("idle", 20_000, Self::is_idle);
+    }
+
+    fn access(&mut self, request: RegisterRequest) {
+        self.uut.register.data.next = request;
+        self.uut.register.valid.next = true;
+        loop {
+            low(&mut self.uut);
+            let taken = self.uut.register.ready.val();
+            self.cycle();
+            if taken {
+                break;
+            }
+        }
+        self.uut.register.valid.next = false;
+    }
+
+    /// A write of 4 bytes by a controller's function.
+    pub fn write32(&mut self, controller: u8, offset: u64, value: u32) {
+        let shift = 8 * (offset & 4);
+        self.access(RegisterRequest {
+            write: true,
+            function: u64::from(function_of(controller)).into(),
+            offset: (offset & !7).into(),
+            data: (u64::from(value) << shift).into(),
+            enable: (0xf << (offset & 4)).into(),
+        });
+    }
+
+    /// A write of 8 bytes.
+    pub fn write64(&mut self, controller: u8, offset: u64, value: u64) {
+        self.access(RegisterRequest {
+            write: true,
+            function: u64::from(function_of(controller)).into(),
+            offset: offset.into(),
+            data: value.into(),
+            enable: 0xff.into(),
+        });
+    }
+
+    /// A read of 8 bytes.
+    pub fn read64(&mut self, controller: u8, offset: u64) -> u64 {
+        self.access(RegisterRequest {
+            write: false,
+            function: u64::from(function_of(controller)).into(),
+            offset: offset.into(),
+            data: 0.into(),
+            enable: 0xff.into(),
+        });
+        for _ in 0..20 {
+            low(&mut self.uut);
+            let answer = self.uut.response.valid.val().then(|| self.uut.response.data.val().data.to_u64());
+            self.cycle();
+            if let Some(answer) = answer {
+                return answer;
+            }
+        }
+        panic!("no answer to a read of {offset:#x}");
+    }
+
+    /// A read of 4 bytes.
+    pub fn read32(&mut self, controller: u8, offset: u64) -> u32 {
+        (self.read64(controller, offset & !7) >> (8 * (offset & 4))) as u32
+    }
+
+    /// CSTS.
+    pub fn status(&mut self, controller: u8) -> u32 {
+        self.read32(controller, register::CSTS)
+    }
+
+    /// Enables a controller with admin queues of `entries`, and waits for CSTS.RDY.
+    pub fn enable(&mut self, controller: u8, entries: u16) -> QueuePair {
+        let base = 0x1_0000 + 0x4000 * u64::from(controller);
+        let pair = QueuePair::new(controller, 0, base, base + 0x2000, entries);
+        self.memory[base as usize..base as usize + 0x4000].fill(0);
+        let last = u32::from(entries) - 1;
+        self.write32(controller, register::AQA, last << 16 | last);
+        self.write64(controller, register::ASQ, pair.sq);
+        self.write64(controller, register::ACQ, pair.cq);
+        self.write32(controller, register::CC, CC_ENABLE);
+        self.run_until("CSTS.RDY", 2000, |host| host.status(controller) & 1 == 1);
+        pair
+    }
+
+    /// Puts a command into a queue, without the doorbell.
+    pub fn put(&mut self, pair: &mut QueuePair, sqe: &Sqe) {
+        let at = pair.sq as usize + SQE_BYTES * usize::from(pair.tail);
+        self.memory[at..at + SQE_BYTES].copy_from_slice(&sqe.to_bytes());
+        pair.tail = (pair.tail + 1) % pair.entries;
+    }
+
+    /// Rings a submission queue's doorbell.
+    pub fn ring(&mut self, pair: &QueuePair) {
+        self.write32(pair.controller, sq_tail_doorbell(pair.queue), u32::from(pair.tail));
+    }
+
+    /// The next completion, if there is one.
+    pub fn peek(&self, pair: &QueuePair) -> Option<Cqe> {
+        let at = pair.cq as usize + CQE_BYTES * usize::from(pair.head);
+        let mut bytes = [0; CQE_BYTES];
+        bytes.copy_from_slice(&self.memory[at..at + CQE_BYTES]);
+        let cqe = Cqe::from_bytes(&bytes);
+        (cqe.phase == pair.phase).then_some(cqe)
+    }
+
+    /// Takes the next completion, without the doorbell.
+    pub fn take(&mut self, pair: &mut QueuePair) -> Option<Cqe> {
+        let cqe = self.peek(pair)?;
+        pair.head = (pair.head + 1) % pair.entries;
+        pair.phase ^= pair.head == 0;
+        Some(cqe)
+    }
+
+    /// Executes one command.
+    pub fn command(&mut self, pair: &mut QueuePair, sqe: &Sqe) -> Cqe {
+        self.put(pair, sqe);
+        self.ring(pair);
+        let view = pair.clone();
+        self.run_until("a completion", 5000, move |host| host.peek(&view).is_some());
+        let cqe = self.take(pair).unwrap_or_default();
+        self.write32(pair.controller, cq_head_doorbell(pair.queue), u32::from(pair.head));
+        cqe
+    }
+
+    /// Attaches a volume.
+    pub fn attach(&mut self, controller: u8, nsid: u8, volume: Volume) {
+        let index = u64::from(controller) << 2 | u64::from(nsid - 1);
+        self.uut.volume.next = VolumeUpdate { valid: true, index: index.into(), volume };
+        self.cycle();
+        self.uut.volume.next = VolumeUpdate::default();
+        self.cycle();
+    }
+
+    /// Resets a function.
+    pub fn function_reset(&mut self, controller: u8) {
+        self.uut.flr.data.next = u64::from(function_of(controller)).into();
+        self.uut.flr.valid.next = true;
+        loop {
+            low(&mut self.uut);
+            let taken = self.uut.flr.ready.val();
+            self.cycle();
+            if taken {
+                break;
+            }
+        }
+        self.uut.flr.valid.next = false;
+    }
+
+    /// Answers an I/O command.
+    pub fn finish_io(&mut self, command: &Command, status: Status) {
+        self.results.push_back(CommandResult {
+            slot: command.slot,
+            status: u64::from(status.bits()).into(),
+            dw0: 0.into(),
+        });
+    }
+}

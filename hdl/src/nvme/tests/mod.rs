@@ -1,0 +1,5 @@
+//! The front end's tests: leaf blocks against their Verilog, the whole against a software host.
+
+mod directed;
+mod host;
+mod leaves;
