@@ -5,6 +5,7 @@
 
 mod dma;
 mod function;
+pub mod management;
 mod memory;
 pub mod nvme;
 pub mod vfio_user;
