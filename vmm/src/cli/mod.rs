@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod nvme;
 mod probe;
 mod run;
 
@@ -18,6 +19,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List, read, write and measure NVMe functions of a card
+    Nvme(nvme::Args),
     /// Tell whether this machine's KVM can run a guest at speed
     Probe(probe::Args),
     /// Run a virtual machine with functions of a card
@@ -29,6 +32,7 @@ enum Command {
 /// Exit codes: what the subcommand returns, 1 after an error, 2 after a usage error.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Nvme(args) => nvme::run(args),
         Command::Probe(args) => probe::run(&args),
         Command::Run(args) => run::run(args),
     };
