@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: a Linux guest puts a file system on the card's disk, and the host checks it.
 
+mod card;
 mod report;
 mod verify;
 mod watch;
@@ -14,16 +15,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::lab::{self, Job, cpio::Archive, kernel::Kernel};
 use crate::{setup, sh};
+use card::Card;
 use watch::Watch;
 
-/// Where the demo's files are in the lab.
-const LAB: &str = "/lab";
+/// The guest's memory in MiB.
+const MEMORY: u32 = 256;
 
-/// What the session leaves behind: the disk, the exits of the virtual machine, the card's counters and its log.
-const RESULTS: [&str; 4] = ["disk.img", "exits.json", "counters.json", "card.log"];
-
-/// The size of the card's volume.
-const DISK: &str = "64 MiB";
+/// Where the card's function is in the lab.
+const FUNCTION: &str = "0000:01:00.0";
 
 /// Runs the demo and prints its report.
 pub fn run() -> Result<ExitCode> {
@@ -33,10 +32,11 @@ pub fn run() -> Result<ExitCode> {
         sh::cargo().args(["build", "--release", "--locked", "--package", "nitride"]),
     )?;
     let nitride = sh::target().join("release/nitride");
+    // Not in the checkout: the path of a socket has at most 107 bytes.
     let folder = tempfile::Builder::new().prefix("nitride-demo").tempdir()?;
     let demo = Demo { kernel: lab::kernel::get()?, nitride, folder: folder.path().to_owned() };
     let start = Instant::now();
-    if let Err(error) = demo.show(start) {
+    if let Err(error) = demo.show() {
         let place = folder.keep();
         return Err(error.context(format!("demo: failed; its files are in {}", place.display())));
     }
@@ -52,24 +52,30 @@ struct Demo {
 }
 
 impl Demo {
-    fn show(&self, start: Instant) -> Result<()> {
+    fn show(&self) -> Result<()> {
         self.prepare()?;
+        let here = sh::succeeds(sh::command(&self.nitride).arg("probe"));
+        println!(
+            "demo: the card is simulated here; the virtual machine runs {}",
+            if here {
+                "here too: this machine's KVM can run a guest"
+            } else {
+                "in the lab: this machine's KVM cannot run a guest at speed"
+            }
+        );
+        let card = Card::start(&self.nitride, &self.folder)?;
         let watch = Watch::new(File::create(self.at("console.log"))?);
-        let status = if sh::succeeds(sh::command(&self.nitride).arg("probe")) {
-            println!("demo: card and virtual machine run here: this machine's KVM can run a guest");
-            self.here(&watch)?
-        } else {
-            println!(
-                "demo: card and virtual machine run in the lab: this machine's KVM cannot run a guest at speed"
-            );
-            self.in_lab(&watch)?
-        };
-        let guest = start.elapsed();
+        let start = Instant::now();
+        let status = if here { self.here(&card, &watch)? } else { self.in_lab(&card, &watch)? };
+        let session = start.elapsed();
         if status != 0 || !watch.passed() {
-            bail!("the guest did not pass; {} has its console", self.at("console.log").display());
+            bail!(
+                "the guest did not pass (`nitride run` ended with {status}); its console is in console.log"
+            );
         }
+        card.stop()?;
         verify::image(&self.at("disk.img"), &self.at("tree.sha256"))?;
-        report::print(&self.folder, guest)
+        report::print(&self.folder, session)
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -81,6 +87,7 @@ impl Demo {
         self.kernel.modules.join("kernel/fs")
     }
 
+    /// Makes the guest's initramfs, with the tree and the list of its checksums.
     fn prepare(&self) -> Result<()> {
         let list = r#"cd "$1" && find . -type f | LC_ALL=C sort | xargs sha256sum"#;
         let checksums = sh::output(sh::command("sh").args(["-c", list, "sh"]).arg(self.tree()))?;
@@ -91,36 +98,59 @@ impl Demo {
         archive.tree("/tree", &self.tree())?;
         archive.tree("/tree.sha256", &self.at("tree.sha256"))?;
         archive.finish()?;
-        fs::write(self.at("session.sh"), include_bytes!("session.sh"))?;
-        let card = format!(
-            "sockets = \"sockets\"\n\n[[volume]]\nname = \"demo\"\nimage = \"disk.img\"\nsize = \"{DISK}\"\nfunction = \"vf0\"\n"
-        );
-        fs::write(self.at("card.toml"), card)?;
         Ok(())
     }
 
-    /// Runs the session on this machine; returns its exit status.
-    fn here(&self, watch: &Watch) -> Result<u8> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let programs = self.nitride.parent().unwrap_or(Path::new("/")).display();
-        let mut session = sh::command("sh");
-        session.arg("session.sh").arg(&self.kernel.vmlinux).current_dir(&self.folder);
-        let mut child = session.env("PATH", format!("{programs}:{path}")).stdout(Stdio::piped()).spawn()?;
-        let mut output = child.stdout.take().context("the session has no output")?;
+    /// Runs the virtual machine on this machine; returns the status of `nitride run`.
+    fn here(&self, card: &Card, watch: &Watch) -> Result<u8> {
+        let arguments = arguments(&self.kernel.vmlinux, &card.socket().to_string_lossy());
+        let mut command = sh::command(&self.nitride);
+        let mut child = command.args(arguments).current_dir(&self.folder).stdout(Stdio::piped()).spawn()?;
+        let mut output = child.stdout.take().context("the virtual machine has no console")?;
         std::io::copy(&mut output, &mut watch.clone())?;
         Ok(child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
     }
 
-    /// Runs the session in the lab; returns its exit status.
-    fn in_lab(&self, watch: &Watch) -> Result<u8> {
-        let inputs = ["session.sh", "card.toml", "guest.cpio"];
-        let inputs = inputs.map(|name| (self.at(name), format!("{LAB}/{name}")));
+    /// Runs the virtual machine in the lab, where the card's function is a PCI device; returns the status of `nitride run`.
+    fn in_lab(&self, card: &Card, watch: &Watch) -> Result<u8> {
+        let command =
+            ["nitride".to_owned()].into_iter().chain(arguments(Path::new("/guest/vmlinux"), FUNCTION));
         let job = Job {
-            inputs: inputs.into_iter().chain([(self.nitride.clone(), format!("{LAB}/nitride"))]).collect(),
-            outputs: RESULTS.map(|name| (format!("{LAB}/{name}"), self.at(name))).into(),
+            inputs: vec![
+                (self.nitride.clone(), "/lab/nitride".to_owned()),
+                (self.at("guest.cpio"), "/lab/guest.cpio".to_owned()),
+            ],
+            outputs: vec![("/lab/exits.json".to_owned(), self.at("exits.json"))],
+            functions: vec![card.socket()],
+            vfio: true,
+            hugepages: MEMORY,
             timeout: Duration::from_mins(8),
-            ..Job::new(["sh", "session.sh", "/guest/vmlinux"])
+            ..Job::new(command)
         };
         job.run(watch.clone())
     }
+}
+
+/// The command line of `nitride`, for a working folder with the guest's initramfs.
+fn arguments(kernel: &Path, function: &str) -> [String; 14] {
+    let kernel = kernel.to_string_lossy();
+    let memory = format!("{MEMORY}M");
+    let line = "console=ttyS0 panic=-1 quiet";
+    [
+        "run",
+        "--kernel",
+        &kernel,
+        "--initrd",
+        "guest.cpio",
+        "--cmdline",
+        line,
+        "--memory",
+        &memory,
+        "--function",
+        function,
+        "--stats",
+        "exits.json",
+        "--cpus=1",
+    ]
+    .map(str::to_owned)
 }

@@ -3,6 +3,7 @@
 modprobe -a -q virtio_pci virtio_console vfio-pci vfio_iommu_type1 tun
 grep -q -w svm /proc/cpuinfo && modprobe kvm-amd
 grep -q -w vmx /proc/cpuinfo && modprobe kvm-intel
+[ -e /job/hugepages ] && cat /job/hugepages >/proc/sys/vm/nr_hugepages
 if [ -e /job/vfio ]; then
     for device in /sys/bus/pci/devices/*; do
         case "$(cat "$device/class")" in 0x0108*)

@@ -25,6 +25,8 @@ pub struct Job {
     pub functions: Vec<PathBuf>,
     /// Whether NVMe devices are bound to vfio-pci.
     pub vfio: bool,
+    /// Memory on pages of 2 MiB, for guests; in MiB.
+    pub hugepages: u32,
     /// In MiB.
     pub memory: u32,
     pub cpus: u32,
@@ -40,19 +42,20 @@ pub struct Job {
 
 impl Job {
     /// A command that needs nothing but itself.
-    pub fn new<const N: usize>(command: [&str; N]) -> Self {
+    pub fn new(command: impl IntoIterator<Item = String>) -> Self {
         Self {
             inputs: Vec::new(),
             outputs: Vec::new(),
             drive: None,
             functions: Vec::new(),
             vfio: false,
+            hugepages: 0,
             memory: 3072,
             cpus: 2,
             timeout: Duration::from_mins(9),
             verbose: false,
             accelerator: None,
-            command: command.map(str::to_owned).into(),
+            command: command.into_iter().collect(),
         }
     }
 
@@ -121,6 +124,9 @@ impl Job {
         }
         if self.vfio {
             archive.file("/job/vfio", 0o644, b"")?;
+        }
+        if self.hugepages > 0 {
+            archive.file("/job/hugepages", 0o644, format!("{}\n", self.hugepages.div_ceil(2)).as_bytes())?;
         }
         if !self.outputs.is_empty() {
             let names = self.outputs.iter().map(|(there, _)| there.trim_start_matches('/').to_owned());

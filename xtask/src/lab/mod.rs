@@ -38,6 +38,9 @@ pub struct Args {
     /// Bind NVMe drive and functions to vfio-pci instead of the kernel's own driver
     #[arg(long)]
     vfio: bool,
+    /// Set memory aside for guests, on pages of 2 MiB; in MiB
+    #[arg(long, default_value_t = 0)]
+    hugepages: u32,
     /// The lab's memory in MiB
     #[arg(long, default_value_t = 3072, value_parser = clap::value_parser!(u32).range(512..))]
     memory: u32,
@@ -66,6 +69,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         drive: args.nvme.as_ref().map(std::path::absolute).transpose()?,
         functions: args.functions.iter().map(std::path::absolute).collect::<Result<_, _>>()?,
         vfio: args.vfio,
+        hugepages: args.hugepages,
         memory: args.memory,
         cpus: args.cpus,
         timeout: Duration::from_secs(args.timeout),
