@@ -50,7 +50,8 @@ impl<const W: usize, const A: usize> Logic for FreeList<W, A> {
     fn update(&mut self) {
         let wrap = (2u64 << A) - 1;
         let valid = self.read.q.val() != self.written.q.val();
-        let head = if valid && self.source.ready.val() { (self.read.q.val() + 1) & wrap } else { self.read.q.val() };
+        let head =
+            if valid && self.source.ready.val() { (self.read.q.val() + 1) & wrap } else { self.read.q.val() };
         self.read.d.next = head;
         self.written.d.next = self.write.q.val();
         if self.give.val() {

@@ -25,20 +25,13 @@ impl Logic for Intake {
     #[hdl]
     fn update(&mut self) {
         for i in 0..CLIENTS {
-            let request = self.request[i].data.val();
-            self.arbiter.sink[i].data.next = Transfer {
-                function: request.function,
-                address: request.address,
-                length: request.length,
-                buffer: request.buffer,
-                context: request.context,
-                client: bits::<2>(i as u64),
-            };
+            self.arbiter.sink[i].data.next =
+                Transfer { client: bits::<2>(i as u64), ..self.request[i].data.val() };
             self.arbiter.sink[i].valid.next = self.request[i].valid.val();
             self.request[i].ready.next = self.arbiter.sink[i].ready.val();
         }
         self.arbiter.last.next = bits::<CLIENTS>(7);
-        Source::<Transfer>::join(&mut self.arbiter.source, &mut self.held.sink);
-        Source::<Transfer>::link(&mut self.source, &mut self.held.source);
+        self.arbiter.source.join(&mut self.held.sink);
+        self.source.link(&mut self.held.source);
     }
 }

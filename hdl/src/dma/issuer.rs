@@ -118,14 +118,7 @@ impl Logic for Issuer {
         let slot = self.slots.source.data.val();
         let begin = self.intake.source.valid.val() && self.slots.source.valid.val();
         self.splitter.sink.valid.next = begin;
-        self.splitter.sink.data.next = Transfer {
-            function: transfer.function,
-            address: transfer.address,
-            length: transfer.length,
-            buffer: transfer.buffer,
-            context: bit_cast::<8, 5>(slot),
-            client: transfer.client,
-        };
+        self.splitter.sink.data.next = Transfer { context: bit_cast::<8, 5>(slot), ..transfer };
         let begun = begin && self.splitter.sink.ready.val();
         self.intake.source.ready.next = begun;
         self.slots.source.ready.next = begun;
@@ -178,7 +171,10 @@ impl Logic for Issuer {
         self.slots.give.next = self.free_slot.val();
         self.slots.back.next = self.freed_slot.val();
         self.waiting.next = !self.tags.full.val();
-        self.busy.next =
-            asked || self.intake.source.valid.val() || self.full.q.val() || !self.slots.full.val() || !self.tags.full.val();
+        self.busy.next = asked
+            || self.intake.source.valid.val()
+            || self.full.q.val()
+            || !self.slots.full.val()
+            || !self.tags.full.val();
     }
 }

@@ -5,8 +5,16 @@ use nitride_lang::prelude::*;
 /// Turns a row of 8 DWs so that DW `lane` becomes DW 0.
 #[hdl_fn]
 pub fn rotate_down(row: Bits<256>, lane: Bits<3>) -> Bits<256> {
-    let by4 = if lane.get_bit(2) { cat2::<128, 128, 256>(row.get_bits::<128>(0), row.get_bits::<128>(128)) } else { row };
-    let by2 = if lane.get_bit(1) { cat2::<64, 192, 256>(by4.get_bits::<64>(0), by4.get_bits::<192>(64)) } else { by4 };
+    let by4 = if lane.get_bit(2) {
+        cat2::<128, 128, 256>(row.get_bits::<128>(0), row.get_bits::<128>(128))
+    } else {
+        row
+    };
+    let by2 = if lane.get_bit(1) {
+        cat2::<64, 192, 256>(by4.get_bits::<64>(0), by4.get_bits::<192>(64))
+    } else {
+        by4
+    };
     if lane.get_bit(0) { cat2::<32, 224, 256>(by2.get_bits::<32>(0), by2.get_bits::<224>(32)) } else { by2 }
 }
 

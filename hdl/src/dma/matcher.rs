@@ -130,7 +130,7 @@ pub struct Matcher {
     progress: Ram<Progress, 5>,
 
     // Input: between two beats of a TLP.
-    inside: Reg<Bit>,
+    midway: Reg<Bit>,
     // Cycles until the next look is due, round and index of the tag to be looked at.
     pace: Reg<Bits<24>>,
     scan: Reg<Bits<9>>,
@@ -182,7 +182,7 @@ impl Matcher {
             busy: Signal::default(),
             requests: Ram::default(),
             progress: Ram::default(),
-            inside: Reg::default(),
+            midway: Reg::default(),
             pace: Reg::default(),
             scan: Reg::default(),
             interval: Constant::new((interval - 1).into()),
@@ -212,11 +212,11 @@ impl Logic for Matcher {
         let valid = self.completions.valid.val();
         let beat = self.completions.data.val();
         let due = !self.pace.q.val().any();
-        let look = due && self.waiting.val() && !valid && !self.inside.q.val();
+        let look = due && self.waiting.val() && !valid && !self.midway.q.val();
         let scan = self.scan.q.val();
         self.completions.ready.next = true;
         if valid {
-            self.inside.d.next = !beat.last;
+            self.midway.d.next = !beat.last;
             self.reading_beat.d.next = beat;
         }
         if look {
@@ -229,7 +229,8 @@ impl Logic for Matcher {
             if valid { part::<5>(beat.hdr, tlp::COMPLETION_TAG.bit()) } else { scan.get_bits::<5>(0) };
         self.requests.read_address.next = index;
         self.progress.read_address.next = index;
-        self.reading.d.next = Step { beat: valid, first: valid && !self.inside.q.val(), look: look, index: index };
+        self.reading.d.next =
+            Step { beat: valid, first: valid && !self.midway.q.val(), look: look, index: index };
         let round = scan.get_bits::<4>(5);
         self.round.next = round;
         self.requests.write_address.next = self.issued.val().index;
@@ -246,7 +247,8 @@ impl Logic for Matcher {
         let field = part::<10>(header, tlp::LENGTH.bit());
         let length = if field.any() { bit_cast::<11, 10>(field) } else { bits::<11>(1024) };
         let expected = so_far.open
-            && part::<8>(header, tlp::COMPLETION_TAG.bit()) == cat2::<3, 5, 8>(request.generation, step.index)
+            && part::<8>(header, tlp::COMPLETION_TAG.bit())
+                == cat2::<3, 5, 8>(request.generation, step.index)
             && part::<16>(header, tlp::COMPLETION_REQUESTER.bit())
                 == requester_id(self.link.val().bus, request.function);
         let lower = request.lower + so_far.received.get_bits::<5>(0);

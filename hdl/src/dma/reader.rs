@@ -82,12 +82,12 @@ impl Logic for Reader {
     #[hdl]
     fn update(&mut self) {
         for i in 0..CLIENTS {
-            Sink::<DmaReadRequest>::link(&mut self.request[i], &mut self.issuer.request[i]);
-            Source::<DmaDone>::link(&mut self.done[i], &mut self.requests.done[i]);
+            self.request[i].link(&mut self.issuer.request[i]);
+            self.done[i].link(&mut self.requests.done[i]);
         }
-        Source::<TlpBeat>::link(&mut self.tlp, &mut self.issuer.tlp);
-        Sink::<TlpBeat>::link(&mut self.completions, &mut self.matcher.completions);
-        Source::<Bits<5>>::join(&mut self.issuer.refused, &mut self.requests.refused);
+        self.tlp.link(&mut self.issuer.tlp);
+        self.completions.link(&mut self.matcher.completions);
+        self.issuer.refused.join(&mut self.requests.refused);
         self.issuer.link.next = self.link.val();
         self.issuer.update.next = self.update.val();
         self.issuer.round.next = self.matcher.round.val();

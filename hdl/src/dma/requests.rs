@@ -65,13 +65,13 @@ pub struct Requests {
     opening: Ram<Opened, 5>,
     // Written when a piece is over; zero between two requests.
     tallies: Ram<Tally, 5>,
-    event: Reg<Settled>,
+    latest: Reg<Settled>,
     // What was written to `tallies` one cycle ago, which the read at that time missed.
     wrote: Reg<Tally>,
     wrote_slot: Reg<Bits<5>>,
     wrote_valid: Reg<Bit>,
     finished: Reg<Bits<CLIENTS>>,
-    end: Reg<DmaDone>,
+    outcome: Reg<DmaDone>,
 }
 
 impl Logic for Requests {
@@ -87,44 +87,44 @@ impl Logic for Requests {
         self.refused.ready.next = !settled.valid;
         self.opening.read_address.next = slot;
         self.tallies.read_address.next = slot;
-        self.event.d.next = Settled {
+        self.latest.d.next = Settled {
             valid: valid,
             slot: slot,
             status: if settled.valid { settled.status } else { DmaStatus::NotEnabled },
         };
 
-        let event = self.event.q.val();
+        let latest = self.latest.q.val();
         let request = self.opening.read_data.val();
-        let missed = self.wrote_valid.q.val() && self.wrote_slot.q.val() == event.slot;
+        let missed = self.wrote_valid.q.val() && self.wrote_slot.q.val() == latest.slot;
         let before = if missed { self.wrote.q.val() } else { self.tallies.read_data.val() };
         let pieces = before.pieces + 1;
-        let status = if before.status == DmaStatus::Ok { event.status } else { before.status };
+        let status = if before.status == DmaStatus::Ok { latest.status } else { before.status };
         let finished = pieces == request.pieces;
         let after = if finished {
             Tally { pieces: bits::<6>(0), status: DmaStatus::Ok }
         } else {
             Tally { pieces: pieces, status: status }
         };
-        self.tallies.write_address.next = event.slot;
+        self.tallies.write_address.next = latest.slot;
         self.tallies.write_data.next = after;
-        self.tallies.write_enable.next = event.valid;
-        self.wrote_valid.d.next = event.valid;
-        if event.valid {
+        self.tallies.write_enable.next = latest.valid;
+        self.wrote_valid.d.next = latest.valid;
+        if latest.valid {
             self.wrote.d.next = after;
-            self.wrote_slot.d.next = event.slot;
+            self.wrote_slot.d.next = latest.slot;
         }
 
         self.finished.d.next = 0.into();
-        if event.valid && finished {
+        if latest.valid && finished {
             self.finished.d.next = bits::<CLIENTS>(1) << request.client;
-            self.end.d.next = DmaDone { context: request.context, status: status };
+            self.outcome.d.next = DmaDone { context: request.context, status: status };
         }
-        self.free.next = event.valid && finished;
-        self.freed.next = event.slot;
-        self.busy.next = event.valid || self.finished.q.val().any();
+        self.free.next = latest.valid && finished;
+        self.freed.next = latest.slot;
+        self.busy.next = latest.valid || self.finished.q.val().any();
         for i in 0..CLIENTS {
             self.done[i].valid.next = self.finished.q.val().get_bit(i);
-            self.done[i].data.next = self.end.q.val();
+            self.done[i].data.next = self.outcome.q.val();
         }
     }
 }

@@ -114,14 +114,7 @@ impl Logic for Splitter {
         self.sink.ready.next = ready;
         self.source.valid.next = self.active.q.val();
         self.source.data.next = Piece {
-            transfer: Transfer {
-                function: rest.function,
-                address: rest.address,
-                length: length,
-                buffer: rest.buffer,
-                context: rest.context,
-                client: rest.client,
-            },
+            transfer: Transfer { length: length, ..rest },
             last: last,
             enabled: self.bus_master.read_data.val(),
         };

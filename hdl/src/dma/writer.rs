@@ -79,7 +79,7 @@ pub struct Writer {
     offered: Reg<Beat>,
     data: Reg<Bits<DATA_BITS>>,
     finished: Reg<Bits<CLIENTS>>,
-    end: Reg<DmaDone>,
+    outcome: Reg<DmaDone>,
 }
 
 impl Logic for Writer {
@@ -100,7 +100,7 @@ impl Logic for Writer {
             self.request[i].ready.next = self.intake.request[i].ready.val();
             asked = asked || self.request[i].valid.val();
         }
-        Source::<Transfer>::join(&mut self.intake.source, &mut self.splitter.sink);
+        self.intake.source.join(&mut self.splitter.sink);
         self.splitter.limit.next = self.link.val().mps;
         self.splitter.update.next = self.update.val();
 
@@ -115,11 +115,11 @@ impl Logic for Writer {
         self.finished.d.next = 0.into();
         if gone && offered.ends {
             self.finished.d.next = bits::<CLIENTS>(1) << offered.client;
-            self.end.d.next = DmaDone { context: offered.context, status: offered.status };
+            self.outcome.d.next = DmaDone { context: offered.context, status: offered.status };
         }
         for i in 0..CLIENTS {
             self.done[i].valid.next = self.finished.q.val().get_bit(i);
-            self.done[i].data.next = self.end.q.val();
+            self.done[i].data.next = self.outcome.q.val();
         }
 
         // Launch rows arrive.

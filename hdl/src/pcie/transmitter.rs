@@ -244,14 +244,19 @@ mod tests {
 
     #[test]
     fn it_is_the_same_in_verilog() {
-        differential("pcie-transmitter", Transmitter::default, |uut, rng| {
-            for sink in [&mut uut.completer, &mut uut.writes, &mut uut.interrupts, &mut uut.reads] {
-                sink.valid.next = rng.bit();
-                sink.data.next = rng.value();
-            }
-            uut.credit.next = rng.bits();
-            uut.tx.ready.next = rng.bit();
-        }, 10_000);
+        differential(
+            "pcie-transmitter",
+            Transmitter::default,
+            |uut, rng| {
+                for sink in [&mut uut.completer, &mut uut.writes, &mut uut.interrupts, &mut uut.reads] {
+                    sink.valid.next = rng.bit();
+                    sink.data.next = rng.value();
+                }
+                uut.credit.next = rng.bits();
+                uut.tx.ready.next = rng.bit();
+            },
+            10_000,
+        );
     }
 
     #[test]

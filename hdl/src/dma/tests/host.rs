@@ -99,7 +99,17 @@ pub struct Host {
 
 impl Host {
     pub fn new(rng: SmallRng) -> Self {
-        Self { rng, reads: vec![], late: vec![], now: 0, patience: u64::MAX, rcb: 64, mps: 256, bad: 0, orderly: false }
+        Self {
+            rng,
+            reads: vec![],
+            late: vec![],
+            now: 0,
+            patience: u64::MAX,
+            rcb: 64,
+            mps: 256,
+            bad: 0,
+            orderly: false,
+        }
     }
 
     /// Takes a memory read, and tells what will become of it.
@@ -146,7 +156,8 @@ impl Host {
         let mut keep = usize::MAX;
         let strikes = read.fate != Fate::Answered && (read.sent + dws > read.strike);
         let ends = if strikes {
-            let Kind::Completion { data, status, byte_count, lower_address, .. } = &mut completion.kind else {
+            let Kind::Completion { data, status, byte_count, lower_address, .. } = &mut completion.kind
+            else {
                 unreachable!()
             };
             match read.fate {

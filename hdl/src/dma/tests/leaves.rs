@@ -44,34 +44,50 @@ fn completion(rng: &mut Rng) -> TlpBeat {
 
 #[test]
 fn landing_ram_is_the_same_in_verilog() {
-    differential("dma-landing-ram", || LandingRam::<3>::new(1), |uut, rng| {
-        uut.write.next = LandingWrite {
-            enable: rng.bits(),
-            wrap: rng.bits(),
-            row: (rng.below(2) << 12 | rng.below(8)).into(),
-            data: rng.bits(),
-        };
-        uut.row.next = rng.bits();
-    }, VECTORS);
+    differential(
+        "dma-landing-ram",
+        || LandingRam::<3>::new(1),
+        |uut, rng| {
+            uut.write.next = LandingWrite {
+                enable: rng.bits(),
+                wrap: rng.bits(),
+                row: (rng.below(2) << 12 | rng.below(8)).into(),
+                data: rng.bits(),
+            };
+            uut.row.next = rng.bits();
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn launch_ram_is_the_same_in_verilog() {
-    differential("dma-launch-ram", || LaunchRam::<3>::new(2), |uut, rng| {
-        uut.write_row.next = rng.bits();
-        uut.write_data.next = rng.bits();
-        uut.write_enable.next = rng.bits();
-        uut.launch.next = LaunchRead { wrap: rng.bits(), row: ((1 + rng.below(2)) << 12 | rng.below(8)).into() };
-    }, VECTORS);
+    differential(
+        "dma-launch-ram",
+        || LaunchRam::<3>::new(2),
+        |uut, rng| {
+            uut.write_row.next = rng.bits();
+            uut.write_data.next = rng.bits();
+            uut.write_enable.next = rng.bits();
+            uut.launch.next =
+                LaunchRead { wrap: rng.bits(), row: ((1 + rng.below(2)) << 12 | rng.below(8)).into() };
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn free_list_is_the_same_in_verilog() {
-    differential("dma-free-list", || FreeList::<8, 3>::new(|i| i + 32), |uut, rng| {
-        uut.source.ready.next = rng.bit();
-        uut.give.next = rng.bit();
-        uut.back.next = rng.bits();
-    }, VECTORS);
+    differential(
+        "dma-free-list",
+        || FreeList::<8, 3>::new(|i| i + 32),
+        |uut, rng| {
+            uut.source.ready.next = rng.bit();
+            uut.give.next = rng.bit();
+            uut.back.next = rng.bits();
+        },
+        VECTORS,
+    );
 }
 
 #[test]
@@ -102,32 +118,51 @@ fn free_list_hands_out_every_entry_once_until_it_comes_back() {
 
 #[test]
 fn intake_is_the_same_in_verilog() {
-    differential("dma-intake", Intake::default, |uut, rng| {
-        for i in 0..CLIENTS {
-            uut.request[i].valid.next = rng.bit();
-            uut.request[i].data.next = rng.value();
-        }
-        uut.source.ready.next = rng.bit();
-    }, VECTORS);
+    differential(
+        "dma-intake",
+        Intake::default,
+        |uut, rng| {
+            for i in 0..CLIENTS {
+                uut.request[i].valid.next = rng.bit();
+                uut.request[i].data.next = rng.value();
+            }
+            uut.source.ready.next = rng.bit();
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn splitter_is_the_same_in_verilog() {
-    differential("dma-splitter", Splitter::default, |uut, rng| {
-        uut.sink.valid.next = rng.bit();
-        uut.sink.data.next = transfer(rng);
-        uut.source.ready.next = rng.bit();
-        uut.limit.next = rng.bits();
-        uut.update.next = update(rng);
-    }, VECTORS);
+    differential(
+        "dma-splitter",
+        Splitter::default,
+        |uut, rng| {
+            uut.sink.valid.next = rng.bit();
+            uut.sink.data.next = transfer(rng);
+            uut.source.ready.next = rng.bit();
+            uut.limit.next = rng.bits();
+            uut.update.next = update(rng);
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn placer_is_the_same_in_verilog() {
-    differential("dma-placer", Placer::default, |uut, rng| {
-        uut.placement.next =
-            Placement { valid: rng.bit(), place: rng.bits(), count: rng.below(9).into(), data: rng.bits() };
-    }, VECTORS);
+    differential(
+        "dma-placer",
+        Placer::default,
+        |uut, rng| {
+            uut.placement.next = Placement {
+                valid: rng.bit(),
+                place: rng.bits(),
+                count: rng.below(9).into(),
+                data: rng.bits(),
+            };
+        },
+        VECTORS,
+    );
 }
 
 #[test]
@@ -146,10 +181,13 @@ fn placer_puts_consecutive_dws_into_consecutive_places() {
             let write = uut.landing.val();
             let mut landed: Vec<(u64, u32)> = (0..8)
                 .filter(|l| write.enable.get_bit(*l))
-                .map(|l| (8 * (number(write.row) + u64::from(write.wrap.get_bit(l))) + l as u64, dw(write.data, l)))
+                .map(|l| {
+                    (8 * (number(write.row) + u64::from(write.wrap.get_bit(l))) + l as u64, dw(write.data, l))
+                })
                 .collect();
             landed.sort_unstable();
-            let wanted: Vec<(u64, u32)> = (0..count).map(|i| (0x1_2340 + lane + i as u64, words[i])).collect();
+            let wanted: Vec<(u64, u32)> =
+                (0..count).map(|i| (0x1_2340 + lane + i as u64, words[i])).collect();
             assert_eq!(landed, wanted);
         }
     }
@@ -158,100 +196,129 @@ fn placer_puts_consecutive_dws_into_consecutive_places() {
 #[test]
 fn requests_is_the_same_in_verilog() {
     let statuses = [DmaStatus::Ok, DmaStatus::NotEnabled, DmaStatus::Failed, DmaStatus::Timeout];
-    differential("dma-requests", Requests::default, |uut, rng| {
-        uut.opened.next =
-            Opened { valid: rng.chance(1, 3), slot: rng.below(3).into(), pieces: rng.below(4).into(), ..rng.value() };
-        uut.settled.next =
-            Settled { valid: rng.bit(), slot: rng.below(3).into(), status: rng.pick(&statuses) };
-        uut.refused.valid.next = rng.bit();
-        uut.refused.data.next = rng.below(3).into();
-        for done in &mut uut.done {
-            done.ready.next = true;
-        }
-    }, VECTORS);
+    differential(
+        "dma-requests",
+        Requests::default,
+        |uut, rng| {
+            uut.opened.next = Opened {
+                valid: rng.chance(1, 3),
+                slot: rng.below(3).into(),
+                pieces: rng.below(4).into(),
+                ..rng.value()
+            };
+            uut.settled.next =
+                Settled { valid: rng.bit(), slot: rng.below(3).into(), status: rng.pick(&statuses) };
+            uut.refused.valid.next = rng.bit();
+            uut.refused.data.next = rng.below(3).into();
+            for done in &mut uut.done {
+                done.ready.next = true;
+            }
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn matcher_is_the_same_in_verilog() {
-    differential("dma-matcher", || Matcher::new(2000), |uut, rng| {
-        uut.completions.valid.next = rng.chance(2, 3);
-        uut.completions.data.next = completion(rng);
-        uut.link.next = LinkConfig { bus: 0u64.into(), ..link(rng) };
-        uut.waiting.next = rng.chance(3, 4);
-        uut.issued.next = Issued {
-            valid: rng.chance(1, 3),
-            index: rng.below(4).into(),
-            request: Outstanding {
-                generation: rng.below(2).into(),
-                function: rng.below(3).into(),
-                lower: rng.below(2).into(),
-                length: (1 + rng.below(3)).into(),
-                ..rng.value()
-            },
-        };
-    }, VECTORS);
+    differential(
+        "dma-matcher",
+        || Matcher::new(2000),
+        |uut, rng| {
+            uut.completions.valid.next = rng.chance(2, 3);
+            uut.completions.data.next = completion(rng);
+            uut.link.next = LinkConfig { bus: 0u64.into(), ..link(rng) };
+            uut.waiting.next = rng.chance(3, 4);
+            uut.issued.next = Issued {
+                valid: rng.chance(1, 3),
+                index: rng.below(4).into(),
+                request: Outstanding {
+                    generation: rng.below(2).into(),
+                    function: rng.below(3).into(),
+                    lower: rng.below(2).into(),
+                    length: (1 + rng.below(3)).into(),
+                    ..rng.value()
+                },
+            };
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn issuer_is_the_same_in_verilog() {
-    differential("dma-issuer", Issuer::default, |uut, rng| {
-        for request in &mut uut.request {
-            request.valid.next = rng.bit();
-            let like = transfer(rng);
-            request.data.next.function = like.function;
-            request.data.next.address = like.address;
-            request.data.next.length = like.length;
-            request.data.next.destination = like.buffer;
-            request.data.next.context = like.context;
-        }
-        uut.tlp.ready.next = rng.bit();
-        uut.link.next = link(rng);
-        uut.update.next = update(rng);
-        uut.round.next = rng.bits();
-        uut.refused.ready.next = rng.bit();
-        // Whatever comes back, the free lists wrap in the same way.
-        uut.free_tag.next = rng.chance(1, 4);
-        uut.freed_tag.next = rng.bits();
-        uut.free_slot.next = rng.chance(1, 4);
-        uut.freed_slot.next = rng.bits();
-    }, VECTORS);
+    differential(
+        "dma-issuer",
+        Issuer::default,
+        |uut, rng| {
+            for request in &mut uut.request {
+                request.valid.next = rng.bit();
+                let like = transfer(rng);
+                request.data.next.function = like.function;
+                request.data.next.address = like.address;
+                request.data.next.length = like.length;
+                request.data.next.destination = like.buffer;
+                request.data.next.context = like.context;
+            }
+            uut.tlp.ready.next = rng.bit();
+            uut.link.next = link(rng);
+            uut.update.next = update(rng);
+            uut.round.next = rng.bits();
+            uut.refused.ready.next = rng.bit();
+            // Whatever comes back, the free lists wrap in the same way.
+            uut.free_tag.next = rng.chance(1, 4);
+            uut.freed_tag.next = rng.bits();
+            uut.free_slot.next = rng.chance(1, 4);
+            uut.freed_slot.next = rng.bits();
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn reader_is_the_same_in_verilog() {
-    differential("dma-reader", || Reader::new(&Profile::LAB), |uut, rng| {
-        for request in &mut uut.request {
-            request.valid.next = rng.chance(1, 4);
-            request.data.next = rng.value();
-            request.data.next.length = (1 + rng.below(40)).into();
-        }
-        for done in &mut uut.done {
-            done.ready.next = true;
-        }
-        uut.tlp.ready.next = rng.bit();
-        uut.completions.valid.next = rng.bit();
-        uut.completions.data.next = completion(rng);
-        uut.link.next = link(rng);
-        uut.update.next = update(rng);
-    }, VECTORS);
+    differential(
+        "dma-reader",
+        || Reader::new(&Profile::LAB),
+        |uut, rng| {
+            for request in &mut uut.request {
+                request.valid.next = rng.chance(1, 4);
+                request.data.next = rng.value();
+                request.data.next.length = (1 + rng.below(40)).into();
+            }
+            for done in &mut uut.done {
+                done.ready.next = true;
+            }
+            uut.tlp.ready.next = rng.bit();
+            uut.completions.valid.next = rng.bit();
+            uut.completions.data.next = completion(rng);
+            uut.link.next = link(rng);
+            uut.update.next = update(rng);
+        },
+        VECTORS,
+    );
 }
 
 #[test]
 fn writer_is_the_same_in_verilog() {
-    differential("dma-writer", Writer::default, |uut, rng| {
-        for request in &mut uut.request {
-            request.valid.next = rng.chance(1, 4);
-            request.data.next = rng.value();
-            request.data.next.length = (1 + rng.below(40)).into();
-        }
-        for done in &mut uut.done {
-            done.ready.next = true;
-        }
-        uut.launch_data.next = rng.bits();
-        uut.tlp.ready.next = rng.bit();
-        uut.link.next = link(rng);
-        uut.update.next = update(rng);
-    }, VECTORS);
+    differential(
+        "dma-writer",
+        Writer::default,
+        |uut, rng| {
+            for request in &mut uut.request {
+                request.valid.next = rng.chance(1, 4);
+                request.data.next = rng.value();
+                request.data.next.length = (1 + rng.below(40)).into();
+            }
+            for done in &mut uut.done {
+                done.ready.next = true;
+            }
+            uut.launch_data.next = rng.bits();
+            uut.tlp.ready.next = rng.bit();
+            uut.link.next = link(rng);
+            uut.update.next = update(rng);
+        },
+        VECTORS,
+    );
 }
 
 #[test]

@@ -260,7 +260,8 @@ impl Bench {
             let place = 8 * row + lane;
             let request =
                 self.flying.iter().find(|r| place >= r.destination && place < r.destination + r.length);
-            let request = request.unwrap_or_else(|| panic!("a write outside of any request's buffer: {place:#x}"));
+            let request =
+                request.unwrap_or_else(|| panic!("a write outside of any request's buffer: {place:#x}"));
             let data = dw(write.data, lane);
             let wanted = memory(request.address + 4 * (place - request.destination) as u64);
             assert_eq!(data, wanted, "cycle {}: {request:x?}", self.cycle);

@@ -106,8 +106,11 @@ impl Bench {
                 _ => self.rng.random_range(1..=most),
             };
             let aligned = self.rng.random();
-            let first =
-                if aligned { 8 * self.rng.random_range(0..=rows - length.div_ceil(8)) } else { self.rng.random_range(0..=8 * rows - length) };
+            let first = if aligned {
+                8 * self.rng.random_range(0..=rows - length.div_ceil(8))
+            } else {
+                self.rng.random_range(0..=8 * rows - length)
+            };
             let high = if self.rng.random() { 0 } else { u64::from(self.rng.random::<u32>()) << 32 };
             let page = self.rng.random_range(1..1 << 20) << 12;
             let request = Request {
@@ -131,10 +134,7 @@ impl Bench {
 
     fn step(&mut self) {
         for client in 0..CLIENTS {
-            if self.offered[client].is_none()
-                && self.budget > 0
-                && self.rng.random_ratio(self.asking, 100)
-            {
+            if self.offered[client].is_none() && self.budget > 0 && self.rng.random_ratio(self.asking, 100) {
                 self.budget -= 1;
                 self.offered[client] = Some(self.invent(client));
             }
