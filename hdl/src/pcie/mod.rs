@@ -1,5 +1,22 @@
 //! PCIe: the target side and the transmitter.
 
+mod completer;
+mod config;
+mod decoder;
+mod front;
+mod msix;
+mod receiver;
+pub mod request;
+mod target;
 mod transmitter;
 
+pub use completer::Completer;
+pub use config::Config;
+pub use front::Front;
+pub use msix::Msix;
+pub use receiver::Receiver;
+pub use target::Target;
 pub use transmitter::Transmitter;
+
+#[cfg(test)]
+mod tests;

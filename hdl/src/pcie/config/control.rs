@@ -1,0 +1,487 @@
+//! Serves configuration requests and does what they bring about.
+
+use nitride_abi::pci::space::{self, Kind};
+use nitride_abi::{card, pci};
+use nitride_lang::prelude::*;
+
+use super::settings::Settings;
+use super::store::{Access, DW_BITS, KIND_BITS, Operation, Place, Store};
+use crate::bus::{FunctionState, FunctionUpdate, LinkConfig};
+use crate::pcie::request::{Apertures, ConfigRequest, ConfigResponse, ErrorKind, ErrorReport, Outcome};
+use crate::profile::Profile;
+
+const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
+const STORAGE: u64 = card::PF_STORAGE as u64;
+const VFS: u64 = card::VF_STORAGE_FIRST as u64;
+const KIND_MANAGEMENT: u64 = Kind::Management as u64;
+const KIND_STORAGE: u64 = Kind::Storage as u64;
+const KIND_VF: u64 = Kind::StorageVf as u64;
+
+const COMMAND: u64 = pci::COMMAND as u64 / 4;
+const MEMORY: usize = pci::COMMAND_MEMORY.ilog2() as usize;
+const BUS_MASTER: usize = pci::COMMAND_BUS_MASTER.ilog2() as usize;
+const POWER: u64 = pci::PM_CONTROL as u64 / 4;
+const POWER_STATE: u64 = pci::PM_STATE as u64;
+const DEVICE: u64 = pci::DEVICE_CONTROL as u64 / 4;
+const FLR: usize = pci::CONTROL_FLR;
+const MSIX: u64 = pci::MSIX as u64 / 4;
+const MSIX_ENABLE: usize = pci::MSIX_ENABLE;
+const MSIX_MASK: usize = pci::MSIX_MASK;
+const VF_CONTROL: u64 = pci::SRIOV_CONTROL as u64 / 4;
+const VF_ENABLE: usize = pci::SRIOV_ENABLE;
+const NUM_VFS: u64 = pci::SRIOV_NUM_VFS as u64 / 4;
+const VF_BAR: u64 = pci::SRIOV_BAR0 as u64 / 4;
+const UNCORRECTABLE: u64 = pci::AER_UNCORRECTABLE as u64 / 4;
+const CORRECTABLE: u64 = pci::AER_CORRECTABLE as u64 / 4;
+/// The last DW that is stored. It reads as 0, and stands for all that are not stored.
+const LAST: u64 = space::DWS as u64 - 1;
+const BAR_OFFSET: usize = card::BAR0_SIZE.ilog2() as usize;
+
+const STATUS_ABORT: u64 = pci::STATUS_SIGNALED_TARGET_ABORT as u64;
+const STATUS_PARITY: u64 = pci::STATUS_PARITY as u64;
+const ADVISORY: u64 = pci::DEVICE_CORRECTABLE as u64;
+const ADVISORY_UNSUPPORTED: u64 = ADVISORY | pci::DEVICE_UNSUPPORTED as u64;
+const NON_FATAL: u64 = pci::DEVICE_NON_FATAL as u64;
+const NON_FATAL_UNSUPPORTED: u64 = NON_FATAL | pci::DEVICE_UNSUPPORTED as u64;
+const FATAL: u64 = pci::DEVICE_FATAL as u64;
+const AER_ADVISORY: u64 = pci::AER_ADVISORY as u64;
+const AER_UNSUPPORTED: u64 = pci::AER_UNSUPPORTED as u64;
+const AER_POISONED: u64 = pci::AER_POISONED as u64;
+const AER_MALFORMED: u64 = pci::AER_MALFORMED as u64;
+
+/// What the control does.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub enum ControlState {
+    /// Waits for a request or an error.
+    #[default]
+    Idle,
+    /// The store reads the requested DW.
+    Fetch,
+    /// The request is carried out.
+    Apply,
+    /// The answer is offered.
+    Respond,
+    /// A walk arrives at a function.
+    Start,
+    /// The store reads the next DW to be reset.
+    ResetFetch,
+    /// It is reset.
+    ResetApply,
+    /// The store reads the next part of the function's state.
+    GatherFetch,
+    /// The part is taken.
+    GatherTake,
+    /// The function's state is broadcast.
+    Publish,
+    /// Its reset is offered to the blocks that serve it.
+    Announce,
+    /// The walk goes on.
+    Next,
+    /// The store reads the next register that tells an error.
+    ErrorFetch,
+    /// The error's bits are set.
+    ErrorApply,
+}
+
+/// What a write brought about, for each function of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub enum Job {
+    /// Broadcast the function's state.
+    #[default]
+    Publish,
+    /// Reset the function.
+    Reset,
+}
+
+/// The configuration space of all functions, with what its registers bring about.
+///
+/// - A request is answered after 3 cycles, or when what it brought about is done: 10 cycles a function that is broadcast, 300 a
+///   function that is reset. Requests to a function that is not there, VFs that are not enabled included, get UR; to one in reset, CRS.
+/// - `update` broadcasts a function's state when a register that contributes to it was written.
+/// - A function-level reset (of the PF: of its VFs too), or VF Enable being cleared (of all VFs), restores the configuration
+///   space, broadcasts a state of zeros, gives NVMe functions to `flr`, and lasts until `flr_done` names them.
+/// - `errors` end up in Status, Device Status and AER. Header logs are not kept and no error messages are sent.
+#[derive(LogicBlock)]
+pub struct Config {
+    /// Rising edge.
+    pub clock: Signal<In, Clock>,
+    /// Requests.
+    pub request: Sink<ConfigRequest>,
+    /// One answer for each.
+    pub response: Source<ConfigResponse>,
+    /// Errors to be logged. Taken between requests.
+    pub errors: Sink<ErrorReport>,
+    /// The BARs.
+    pub apertures: Signal<Out, Apertures>,
+    /// Sizes and bus number.
+    pub link: Signal<Out, LinkConfig>,
+    /// Broadcast of a function's state.
+    pub update: Signal<Out, FunctionUpdate>,
+    /// Functions in reset.
+    pub flr: Source<Bits<5>>,
+    /// Functions whose reset is complete. Taken at once.
+    pub flr_done: Sink<Bits<5>>,
+    /// A function's reset began: one pulse.
+    pub reset: Signal<Out, Bit>,
+    /// A request is being served, or its consequences.
+    pub busy: Signal<Out, Bit>,
+    total_vfs: Constant<Bits<4>>,
+    store: Store,
+    settings: Settings,
+    // Functions whose reset is not complete.
+    resetting: Ram<Bit, { card::FUNCTION_BITS }>,
+    state: Reg<ControlState>,
+    place: Reg<Place>,
+    current: Reg<ConfigRequest>,
+    answer: Reg<ConfigResponse>,
+    job: Reg<Job>,
+    // The walk's last function; then PF2.
+    last: Reg<Bits<5>>,
+    then_storage: Reg<Bit>,
+    gathered: Reg<FunctionState>,
+    asleep: Reg<Bit>,
+    error: Reg<ErrorReport>,
+}
+
+impl Config {
+    /// The configuration space of a card of this profile.
+    ///
+    /// # Panics
+    /// If the profile's VFs are not 1 to 15.
+    pub fn new(profile: &Profile) -> Self {
+        assert!((1..=15).contains(&profile.vfs), "{} VFs: the card has 1 to 15", profile.vfs);
+        Self {
+            clock: Signal::default(),
+            request: Sink::default(),
+            response: Source::default(),
+            errors: Sink::default(),
+            apertures: Signal::default(),
+            link: Signal::default(),
+            update: Signal::default(),
+            flr: Source::default(),
+            flr_done: Sink::default(),
+            reset: Signal::default(),
+            busy: Signal::default(),
+            total_vfs: Constant::new(u64::from(profile.vfs).into()),
+            store: Store::new(profile),
+            settings: Settings::default(),
+            resetting: Ram::default(),
+            state: Reg::new(ControlState::Idle),
+            place: Reg::default(),
+            current: Reg::default(),
+            answer: Reg::default(),
+            job: Reg::default(),
+            last: Reg::default(),
+            then_storage: Reg::default(),
+            gathered: Reg::default(),
+            asleep: Reg::default(),
+            error: Reg::default(),
+        }
+    }
+}
+
+/// The kind of a function that is there.
+#[hdl_fn]
+fn kind_of(function: Bits<5>) -> Bits<KIND_BITS> {
+    if function == MANAGEMENT {
+        bits::<KIND_BITS>(KIND_MANAGEMENT)
+    } else if function == STORAGE {
+        bits::<KIND_BITS>(KIND_STORAGE)
+    } else {
+        bits::<KIND_BITS>(KIND_VF)
+    }
+}
+
+/// RW bits that this write must not change: the fixed lower bits of a VF BAR where pages are large (PCIe 4.0 §9.3.3.14), NumVFs
+/// while VFs are enabled (§9.3.3.7), and a power state that is not supported (PCI PM 1.2 §3.2.4).
+#[hdl_fn]
+fn held(place: Place, data: Bits<32>, enabled: Bit, stride: Bits<3>) -> Bits<32> {
+    let mut hold = bits::<32>(0);
+    if place.kind == KIND_STORAGE && place.dw == VF_BAR {
+        for i in 1..5 {
+            if stride == i as u64 {
+                hold = bits::<32>((1u64 << (BAR_OFFSET + 2 * i)) - 1);
+            }
+        }
+    } else if place.kind == KIND_STORAGE && place.dw == NUM_VFS && enabled {
+        hold = bits::<32>(0xffff);
+    } else if place.dw == POWER && data.get_bit(0) != data.get_bit(1) {
+        hold = bits::<32>(POWER_STATE);
+    }
+    hold
+}
+
+/// The bits that an error sets in the DW of Command and Status.
+#[hdl_fn]
+fn status_bits(kind: ErrorKind) -> Bits<32> {
+    match kind {
+        ErrorKind::Aborted => bits::<32>(STATUS_ABORT),
+        ErrorKind::Poisoned => bits::<32>(STATUS_PARITY),
+        _ => bits::<32>(0),
+    }
+}
+
+/// The bits that an error sets in the DW of Device Control and Device Status.
+#[hdl_fn]
+fn device_bits(kind: ErrorKind) -> Bits<32> {
+    match kind {
+        ErrorKind::UnsupportedPosted => bits::<32>(NON_FATAL_UNSUPPORTED),
+        ErrorKind::UnsupportedNonPosted => bits::<32>(ADVISORY_UNSUPPORTED),
+        ErrorKind::Aborted => bits::<32>(ADVISORY),
+        ErrorKind::Poisoned => bits::<32>(NON_FATAL),
+        _ => bits::<32>(FATAL),
+    }
+}
+
+#[hdl_fn]
+fn is_advisory(kind: ErrorKind) -> Bit {
+    kind == ErrorKind::UnsupportedNonPosted || kind == ErrorKind::Aborted
+}
+
+/// The bits that an error sets in its AER status register.
+#[hdl_fn]
+fn aer_bits(kind: ErrorKind) -> Bits<32> {
+    match kind {
+        ErrorKind::UnsupportedPosted => bits::<32>(AER_UNSUPPORTED),
+        ErrorKind::Poisoned => bits::<32>(AER_POISONED),
+        ErrorKind::Malformed => bits::<32>(AER_MALFORMED),
+        _ => bits::<32>(AER_ADVISORY),
+    }
+}
+
+impl Logic for Config {
+    #[hdl]
+    fn update(&mut self) {
+        let state = self.state.q.val();
+        let place = self.place.q.val();
+        let current = self.current.q.val();
+        let vfs = self.settings.vfs.val();
+        let value = self.store.value.val();
+        let result = self.store.result.val();
+        let error = self.error.q.val();
+        let job = self.job.q.val();
+        let is_pf = place.kind != KIND_VF;
+
+        self.store.place.next = place;
+        self.store.access.next = Access {
+            operation: Operation::Read,
+            data: current.data,
+            enable: current.enable,
+            hold: held(place, current.data, vfs.enable, vfs.stride),
+        };
+        self.resetting.read_address.next = place.function;
+        self.settings.place.next = place;
+        self.settings.value.next = result;
+        self.settings.write.next = false;
+        self.settings.total_vfs.next = self.total_vfs.val();
+        self.settings.bus.next = current.target.get_bits::<8>(8);
+        self.settings.capture.next = false;
+        self.update.next = FunctionUpdate {
+            valid: state == ControlState::Publish,
+            function: place.function,
+            state: self.gathered.q.val(),
+        };
+        self.reset.next = false;
+
+        match state {
+            ControlState::Idle => {
+                let target = self.request.data.val().target.get_bits::<8>(0);
+                let number = target - VFS;
+                let vf = vfs.enable && number < bit_cast::<8, 4>(vfs.count);
+                let there = target == MANAGEMENT || target == STORAGE || vf;
+                let function = target.get_bits::<5>(0);
+                let stored = self.request.data.val().register < LAST;
+                let dw = self.request.data.val().register.get_bits::<DW_BITS>(0);
+                if self.request.valid.val() {
+                    self.current.d.next = self.request.data.val();
+                    self.answer.d.next = ConfigResponse { outcome: Outcome::Unsupported, data: bits::<32>(0) };
+                    self.state.d.next = if there { ControlState::Fetch } else { ControlState::Respond };
+                    self.place.d.next = Place {
+                        function: function,
+                        kind: kind_of(function),
+                        dw: if stored { dw } else { bits::<DW_BITS>(LAST) },
+                    };
+                } else if self.errors.valid.val() {
+                    let report = self.errors.data.val();
+                    let function = if report.specific { report.function } else { bits::<5>(MANAGEMENT) };
+                    self.error.d.next = report;
+                    self.state.d.next = ControlState::ErrorFetch;
+                    self.place.d.next =
+                        Place { function: function, kind: kind_of(function), dw: bits::<DW_BITS>(COMMAND) };
+                }
+            }
+            ControlState::Fetch => {
+                self.state.d.next = ControlState::Apply;
+            }
+            ControlState::Apply => {
+                let control = is_pf && place.kind == KIND_STORAGE && place.dw == VF_CONTROL;
+                let flr = place.dw == DEVICE && current.enable.get_bit(1) && current.data.get_bit(FLR);
+                let some = vfs.enable && vfs.count.any();
+                let disabled = some && !result.get_bit(VF_ENABLE);
+                let final_vf = bit_cast::<5, 4>(vfs.count) + (VFS - 1);
+                self.state.d.next = ControlState::Respond;
+                if self.resetting.read_data.val() {
+                    self.answer.d.next = ConfigResponse { outcome: Outcome::Retry, data: bits::<32>(0) };
+                } else {
+                    self.answer.d.next = ConfigResponse { outcome: Outcome::Success, data: value };
+                }
+                if current.write && !self.resetting.read_data.val() {
+                    self.store.access.next.operation = Operation::Write;
+                    self.settings.write.next = true;
+                    self.settings.capture.next = true;
+                    self.last.d.next = place.function;
+                    self.then_storage.d.next = false;
+                    if flr {
+                        self.job.d.next = Job::Reset;
+                        self.state.d.next = ControlState::Start;
+                        if place.kind == KIND_STORAGE && some {
+                            self.place.d.next.function = bits::<5>(VFS);
+                            self.place.d.next.kind = bits::<KIND_BITS>(KIND_VF);
+                            self.last.d.next = final_vf;
+                            self.then_storage.d.next = true;
+                        }
+                    } else if control {
+                        self.state.d.next = ControlState::Start;
+                        self.job.d.next = if disabled { Job::Reset } else { Job::Publish };
+                        self.place.d.next.function = bits::<5>(VFS);
+                        self.place.d.next.kind = bits::<KIND_BITS>(KIND_VF);
+                        self.last.d.next = if disabled {
+                            final_vf
+                        } else {
+                            bit_cast::<5, 4>(self.total_vfs.val()) + (VFS - 1)
+                        };
+                    } else if place.dw == COMMAND || place.dw == POWER || place.dw == MSIX {
+                        self.job.d.next = Job::Publish;
+                        self.state.d.next = ControlState::Start;
+                    }
+                }
+            }
+            ControlState::Respond => {
+                if self.response.ready.val() {
+                    self.state.d.next = ControlState::Idle;
+                }
+            }
+            ControlState::Start => {
+                self.gathered.d.next = FunctionState {
+                    bus_master: false,
+                    memory: false,
+                    msix_enable: false,
+                    msix_mask: false,
+                };
+                if job == Job::Reset {
+                    self.reset.next = true;
+                    self.place.d.next.dw = bits::<DW_BITS>(0);
+                    self.state.d.next = ControlState::ResetFetch;
+                } else {
+                    self.place.d.next.dw = bits::<DW_BITS>(COMMAND);
+                    self.state.d.next = ControlState::GatherFetch;
+                }
+            }
+            ControlState::ResetFetch => {
+                self.state.d.next = ControlState::ResetApply;
+            }
+            ControlState::ResetApply => {
+                self.store.access.next.operation = Operation::Reset;
+                self.settings.write.next = true;
+                self.place.d.next.dw = place.dw + 1;
+                self.state.d.next =
+                    if place.dw == LAST { ControlState::Publish } else { ControlState::ResetFetch };
+            }
+            ControlState::GatherFetch => {
+                self.state.d.next = ControlState::GatherTake;
+            }
+            ControlState::GatherTake => {
+                let number = bit_cast::<8, 5>(place.function) - VFS;
+                let enabled = is_pf || (vfs.enable && number < bit_cast::<8, 4>(vfs.count));
+                self.state.d.next = ControlState::GatherFetch;
+                if place.dw == COMMAND {
+                    self.gathered.d.next.bus_master = enabled && value.get_bit(BUS_MASTER);
+                    self.gathered.d.next.memory =
+                        enabled && (if is_pf { value.get_bit(MEMORY) } else { vfs.memory });
+                    self.place.d.next.dw = bits::<DW_BITS>(POWER);
+                } else if place.dw == POWER {
+                    // In D3hot a function issues and takes no memory requests (PCI PM 1.2 §5.4.1).
+                    if is_pf && value.get_bits::<2>(0).any() {
+                        self.gathered.d.next.bus_master = false;
+                        self.gathered.d.next.memory = false;
+                    }
+                    self.place.d.next.dw = bits::<DW_BITS>(MSIX);
+                } else {
+                    self.gathered.d.next.msix_enable = enabled && value.get_bit(MSIX_ENABLE);
+                    self.gathered.d.next.msix_mask = enabled && value.get_bit(MSIX_MASK);
+                    self.state.d.next = ControlState::Publish;
+                }
+            }
+            ControlState::Publish => {
+                self.state.d.next = if job == Job::Reset && place.kind != KIND_MANAGEMENT {
+                    ControlState::Announce
+                } else {
+                    ControlState::Next
+                };
+            }
+            ControlState::Announce => {
+                if self.flr.ready.val() {
+                    self.state.d.next = ControlState::Next;
+                }
+            }
+            ControlState::Next => {
+                self.state.d.next = ControlState::Start;
+                if place.function != self.last.q.val() {
+                    self.place.d.next.function = place.function + 1;
+                } else if self.then_storage.q.val() {
+                    self.then_storage.d.next = false;
+                    self.place.d.next.function = bits::<5>(STORAGE);
+                    self.place.d.next.kind = bits::<KIND_BITS>(KIND_STORAGE);
+                    self.last.d.next = bits::<5>(STORAGE);
+                } else {
+                    self.state.d.next = ControlState::Respond;
+                }
+            }
+            ControlState::ErrorFetch => {
+                self.state.d.next = ControlState::ErrorApply;
+            }
+            ControlState::ErrorApply => {
+                self.store.access.next.operation = Operation::Set;
+                self.state.d.next = ControlState::ErrorFetch;
+                if place.dw == COMMAND {
+                    self.store.access.next.data = status_bits(error.kind);
+                    self.place.d.next.dw = bits::<DW_BITS>(DEVICE);
+                } else if place.dw == DEVICE {
+                    self.store.access.next.data = device_bits(error.kind);
+                    self.place.d.next.dw = if is_advisory(error.kind) {
+                        bits::<DW_BITS>(CORRECTABLE)
+                    } else {
+                        bits::<DW_BITS>(UNCORRECTABLE)
+                    };
+                    if !is_pf {
+                        self.state.d.next = ControlState::Idle;
+                    }
+                } else {
+                    self.store.access.next.data = aer_bits(error.kind);
+                    self.place.d.next.dw = bits::<DW_BITS>(COMMAND);
+                    self.place.d.next.function = bits::<5>(STORAGE);
+                    self.place.d.next.kind = bits::<KIND_BITS>(KIND_STORAGE);
+                    if error.specific || place.kind == KIND_STORAGE {
+                        self.state.d.next = ControlState::Idle;
+                    }
+                }
+            }
+            _ => {}
+        }
+
+        let announce = state == ControlState::Announce;
+        self.flr.valid.next = announce;
+        self.flr.data.next = place.function;
+        self.flr_done.ready.next = !announce;
+        self.resetting.write_enable.next = announce || self.flr_done.valid.val();
+        self.resetting.write_address.next = if announce { place.function } else { self.flr_done.data.val() };
+        self.resetting.write_data.next = announce;
+        self.request.ready.next = state == ControlState::Idle;
+        self.errors.ready.next = state == ControlState::Idle && !self.request.valid.val();
+        self.response.valid.next = state == ControlState::Respond;
+        self.response.data.next = self.answer.q.val();
+        self.apertures.next = self.settings.apertures.val();
+        self.link.next = self.settings.link.val();
+        self.busy.next = state != ControlState::Idle;
+    }
+}

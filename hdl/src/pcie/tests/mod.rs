@@ -1,0 +1,8 @@
+//! Tests of the target side: each block against its Verilog, and the whole from the link's side.
+
+mod differential;
+mod enumeration;
+mod host;
+mod interrupts;
+mod masks;
+mod requests;
