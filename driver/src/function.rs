@@ -1,5 +1,6 @@
 //! The seam between a PCI function and everything that uses one.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -9,10 +10,12 @@ use crate::memory::{Access, Memory};
 pub const WIDTHS: [usize; 4] = [1, 2, 4, 8];
 
 /// What a [`Function`] can answer with instead of success. One line: what was asked, what is wrong.
-#[derive(Debug, thiserror::Error)]
+///
+/// An operating-system error is part of that line and not a source of its own, so that a report of an error
+/// with its causes does not say it twice.
+#[derive(Debug)]
 pub enum Error {
     /// An offset, length, alignment or vector outside of what the function has.
-    #[error("{what}: {detail}")]
     OutOfRange {
         /// The access that was asked for.
         what: &'static str,
@@ -20,7 +23,6 @@ pub enum Error {
         detail: String,
     },
     /// The function answered a read with Unsupported Request, Completer Abort or not at all.
-    #[error("{what}: the function did not complete the request ({status})")]
     Completion {
         /// The access that was asked for.
         what: &'static str,
@@ -28,7 +30,6 @@ pub enum Error {
         status: &'static str,
     },
     /// The card, its daemon or its device is gone: nothing on this handle will work again.
-    #[error("{name}: the card is gone ({detail})")]
     Gone {
         /// The function, as [`Info::name`] has it.
         name: String,
@@ -36,13 +37,11 @@ pub enum Error {
         detail: String,
     },
     /// The back end cannot do what was asked.
-    #[error("{what}: not supported by this back end")]
     Unsupported {
         /// What was asked for.
         what: &'static str,
     },
     /// An operating-system call failed.
-    #[error("{what}: {source}")]
     Io {
         /// What was being done.
         what: String,
@@ -50,6 +49,22 @@ pub enum Error {
         source: std::io::Error,
     },
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange { what, detail } => write!(f, "{what}: {detail}"),
+            Self::Completion { what, status } => {
+                write!(f, "{what}: the function did not complete the request ({status})")
+            }
+            Self::Gone { name, detail } => write!(f, "{name}: the card is gone ({detail})"),
+            Self::Unsupported { what } => write!(f, "{what}: not supported by this back end"),
+            Self::Io { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// The result of every operation of the seam.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -8,6 +8,7 @@ mod function;
 pub mod management;
 mod memory;
 pub mod nvme;
+pub mod vfio;
 pub mod vfio_user;
 
 pub use dma::{Dma, DmaSpace};
@@ -15,4 +16,5 @@ pub use function::{
     Bar, Error, Function, Info, Interrupts, Result, WIDTHS, check_bar_access, check_config_access,
 };
 pub use memory::{Access, Memory};
+pub use vfio::Vfio;
 pub use vfio_user::VfioUser;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use nitride_driver::nvme::{NamespaceInfo, Nvme, Options};
-use nitride_driver::{Function, VfioUser};
+use nitride_driver::{Function, Vfio, VfioUser, vfio};
 use serde_json::json;
 
 mod bench;
@@ -40,8 +40,8 @@ enum Command {
 /// Which function.
 #[derive(Debug, clap::Args)]
 struct On {
-    /// The function: a vfio-user socket of `nitride card`
-    #[arg(long, value_name = "SOCKET")]
+    /// The function: a vfio-user socket of `nitride card`, or the PCI address of one that is bound to vfio-pci
+    #[arg(long, value_name = "SOCKET|ADDRESS")]
     on: Target,
     /// Seconds that a command may take
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
@@ -52,6 +52,7 @@ struct On {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Target {
     Socket(PathBuf),
+    Device(String),
 }
 
 impl FromStr for Target {
@@ -59,7 +60,10 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("name a socket".into());
+            return Err("name a socket or a PCI address".into());
+        }
+        if let Some(address) = vfio::parse_address(text) {
+            return Ok(Self::Device(address));
         }
         Ok(Self::Socket(text.into()))
     }
@@ -69,6 +73,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(path) => path.display().fmt(f),
+            Self::Device(address) => f.write_str(address),
         }
     }
 }
@@ -77,6 +82,7 @@ impl Target {
     fn function(&self) -> Result<Arc<dyn Function>> {
         match self {
             Self::Socket(path) => Ok(Arc::new(VfioUser::open(path)?)),
+            Self::Device(address) => Ok(Arc::new(Vfio::open(address)?)),
         }
     }
 }
@@ -116,10 +122,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// The functions that `--on` means: itself, or the sockets in a folder.
 fn targets(on: &On) -> Result<Vec<On>> {
-    let Target::Socket(path) = &on.on;
-    if !path.is_dir() {
-        return Ok(vec![On { on: on.on.clone(), timeout: on.timeout }]);
-    }
+    let path = match &on.on {
+        Target::Socket(path) if path.is_dir() => path,
+        single => return Ok(vec![On { on: single.clone(), timeout: on.timeout }]),
+    };
     let mut sockets = Vec::new();
     for entry in path.read_dir().with_context(|| format!("looking into {}", path.display()))? {
         let socket = entry?.path();
@@ -270,6 +276,13 @@ mod tests {
         assert!(
             parse_bytes("4x").is_err() && parse_bytes("k").is_err() && parse_bytes("99999999999T").is_err()
         );
+    }
+
+    #[test]
+    fn a_pci_address_is_told_from_a_socket() {
+        assert_eq!("01:00.2".parse(), Ok(Target::Device("0000:01:00.2".into())));
+        assert_eq!("run/pf2.sock".parse(), Ok(Target::Socket("run/pf2.sock".into())));
+        assert!("".parse::<Target>().is_err());
     }
 
     #[test]
