@@ -7,6 +7,8 @@
 //! - [`Simulator`]: a `System` on its own thread, from which come [`Endpoint`]s: the back end of
 //!   [`nitride_driver::Function`] for a simulated function.
 
+#[cfg(feature = "rtl")]
+mod card;
 mod counters;
 pub mod daemon;
 mod edge;
@@ -22,6 +24,8 @@ mod simulator;
 mod system;
 mod tlp;
 
+#[cfg(feature = "rtl")]
+pub use card::Card;
 pub use counters::{Counters, FunctionCounters, LinkCounters};
 pub use edge::{
     AxiAddress, AxiDone, AxiRead, AxiWrite, Beat, Edge, Inputs, MediaInputs, MediaOperation, MediaOutputs,

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
 
 use crate::Error;
@@ -24,6 +24,9 @@ const CHANNEL: usize = 1024;
 const BACKLOG: usize = 512;
 /// Cycles between two looks at the channel while the card is busy.
 const LOOK: u64 = 8;
+
+/// Cycles that a card has to come to rest when the simulation ends.
+const FINISH: u64 = 10_000_000;
 
 /// Where outcomes go: a channel that several requests may share, and which of them this is.
 pub(crate) type Reply = (Sender<(usize, Outcome)>, usize);
@@ -68,7 +71,7 @@ impl Speed {
 }
 
 struct Shared {
-    commands: Sender<Command>,
+    commands: SyncSender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     topology: Arc<Topology>,
 }
@@ -87,7 +90,9 @@ impl Simulator {
     pub fn start(edge: Box<dyn Edge>, options: Options) -> Result<Self, Error> {
         let mut system = System::new(edge, options)?;
         let topology = system.boot()?;
-        let (commands, receiver) = bounded(CHANNEL);
+        // The standard library's channel drops what is left in it with its receiver: whoever waits for a reply then
+        // learns that there will be none.
+        let (commands, receiver) = sync_channel(CHANNEL);
         let core = Core {
             system,
             routes: Routes::default(),
@@ -149,7 +154,7 @@ impl Simulator {
         &self,
         work: impl FnOnce(&mut Core) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (sender, receiver) = bounded(1);
+        let (sender, receiver) = channel();
         self.send(Command::Call(Box::new(move |core| {
             let _ = sender.send(work(core));
         })))?;
@@ -158,7 +163,7 @@ impl Simulator {
 
     /// Makes requests and waits for all their outcomes.
     pub(crate) fn requests(&self, requests: &[HostRequest]) -> Result<Vec<Outcome>, Error> {
-        let (sender, receiver) = bounded(requests.len());
+        let (sender, receiver) = channel();
         for (index, request) in requests.iter().enumerate() {
             self.send(Command::Request(*request, (sender.clone(), index)))?;
         }
@@ -247,10 +252,10 @@ impl Core {
 
     fn finish(mut self) {
         // What clients posted before they left is still to reach the media.
-        while !self.system.is_idle() {
-            self.system.advance();
-            self.deliver();
+        if !self.system.settle(FINISH) {
+            tracing::warn!("the card was still busy {FINISH} cycles after its last request");
         }
+        self.deliver();
         if let Err(error) = self.system.media().flush() {
             tracing::error!("{error}");
         }
