@@ -3,7 +3,7 @@
 //! | from | to | what |
 //! |---|---|---|
 //! | 0 | 640 KiB | RAM: what the kernel is started with (below) |
-//! | [`ACPI`] | 1 MiB | ACPI tables |
+//! | [`ACPI`] | 1 MiB | ACPI tables; at [`BIOS_ENTRY`] what is there instead of a BIOS |
 //! | 1 MiB | [`HOLE`] at most | RAM: kernel and, at its end, the initrd |
 //! | [`HOLE`] | [`ECAM`] | 32-bit PCI memory window |
 //! | [`ECAM`] | 1 MiB on | configuration space of bus 0 |
@@ -26,6 +26,8 @@ pub const CMDLINE_MAX: usize = 2048;
 pub const LOW_END: u64 = 0x9_fc00;
 /// Where the RSDP lies, and the other ACPI tables behind it: OSes look for it from here on (ACPI 6.5 §5.2.5.1).
 pub const ACPI: u64 = 0xe_0000;
+/// Where a CPU in real mode enters a PC's BIOS.
+pub const BIOS_ENTRY: u64 = 0xf_fff0;
 /// End of the space for ACPI tables, and start of the RAM where kernels are loaded.
 pub const HIGH: u64 = 0x10_0000;
 /// End of the RAM below 4 GiB in a machine with 3 GiB or more; start of the 32-bit PCI window.

@@ -124,6 +124,11 @@ mod tests {
     }
 
     #[test]
+    fn the_tables_leave_the_bios_entry_alone() {
+        assert!(ACPI + (tables(&layout(), 8).len() as u64) < crate::layout::BIOS_ENTRY);
+    }
+
+    #[test]
     fn every_cpu_is_in_the_madt() {
         let image = tables(&layout(), 5);
         let madt = walk(&image)[2];

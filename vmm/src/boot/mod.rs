@@ -15,12 +15,21 @@ use linux_loader::loader::elf::PvhBootCapability;
 use linux_loader::loader::{BzImage, Elf, KernelLoader};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-use crate::layout::{ACPI, CMDLINE, CMDLINE_MAX, HIGH, Layout};
+use crate::devices::RESET_VALUE;
+use crate::layout::{ACPI, BIOS_ENTRY, CMDLINE, CMDLINE_MAX, HIGH, Layout, RESET};
 
 /// Offset of the 64-bit entry point in a loaded bzImage (Linux boot protocol, "64-bit boot protocol").
 const ENTRY_64: u64 = 0x200;
 /// `xloadflags`: the image has that entry point.
 const XLF_KERNEL_64: u16 = 1;
+/// Real mode: `mov dx, RESET; mov al, RESET_VALUE; out dx, al; 1: hlt; jmp 1b`.
+///
+/// Linux on hardware-reduced ACPI expects EFI to reset the machine and, without EFI, jumps into the
+/// BIOS: it gets its reset there.
+const BIOS: [u8; 9] = {
+    let [low, high] = RESET.to_le_bytes();
+    [0xba, low, high, 0xb0, RESET_VALUE, 0xee, 0xf4, 0xeb, 0xfd]
+};
 /// The kernel command line without one of the user's own: console on COM1, reset on a panic.
 pub const DEFAULT_CMDLINE: &str = "console=ttyS0 panic=-1";
 
@@ -99,6 +108,7 @@ pub fn load(
     let cmdline_len = load_cmdline(memory, boot.cmdline)?;
     let initrd = boot.initrd.map(|path| load_initrd(memory, layout, path, &kernel)).transpose()?;
     write(memory, ACPI, tables)?;
+    write(memory, BIOS_ENTRY, &BIOS)?;
     let loaded = Loaded { cmdline_len, initrd };
     match kernel.entry {
         Entry::Pvh { .. } => pvh::write_start_info(memory, layout, &loaded)?,

@@ -242,7 +242,8 @@ impl Device {
 
     fn report(&self, error: &dyn std::error::Error) {
         if !self.failed.swap(true, Ordering::Relaxed) {
-            let name = &self.function.info().name;
+            let (name, error) = (&self.function.info().name, error.to_string());
+            let error = error.strip_prefix(&format!("{name}: ")).unwrap_or(&error);
             terminal::say(&format!("{name}: {error}; the guest goes on and sees a failing device"));
         }
     }
