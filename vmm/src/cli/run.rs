@@ -8,7 +8,7 @@ use anyhow::bail;
 use nitride::config::{Config, Description, parse_size};
 use nitride::vm::{Outcome, Vm};
 use nitride::{Stop, address_bits, probe};
-use nitride_driver::{Function, VfioUser};
+use nitride_driver::{Function, Vfio, VfioUser, vfio};
 
 /// The guest asked for a reset: who wants that runs the command again.
 const RESET: u8 = 3;
@@ -41,8 +41,9 @@ pub struct Args {
     /// Memory: MiB, or with the suffix K, M or G [default: 256M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
-    /// PCI function: the vfio-user socket of a card's daemon; may be given several times
-    #[arg(long = "function", value_name = "SOCKET")]
+    /// PCI function: the vfio-user socket of a card's daemon, or the address of a device on vfio-pci (0000:01:00.1); may
+    /// be given several times
+    #[arg(long = "function", value_name = "SOCKET|ADDRESS")]
     functions: Vec<String>,
     /// Unix socket for control: a JSON object a line, {"op": "status"}, {"op": "exits"} or {"op": "stop"}
     #[arg(long, value_name = "PATH")]
@@ -95,5 +96,8 @@ fn config(args: Args) -> anyhow::Result<Config> {
 
 /// The function that `name` names.
 fn open(name: &str) -> anyhow::Result<Arc<dyn Function>> {
+    if vfio::parse_address(name).is_some() {
+        return Ok(Arc::new(Vfio::open(name)?));
+    }
     Ok(Arc::new(VfioUser::open(name.as_ref())?))
 }
