@@ -33,10 +33,15 @@ fn lab_has_kvm_vfio_and_an_iommu_and_hands_back_status_output_and_files() {
     let back = folder.path().join("back");
     let script = "test -c /dev/kvm && test -c /dev/vfio/vfio && ls /sys/kernel/iommu_groups | wc -l
         mkdir result && cp input result/copy && echo complaint >&2; exit 42";
-    let given = ["--in", &path(&input), "--out", &format!("result:{}", path(&back)), "--", "sh", "-c", script];
+    let given =
+        ["--in", &path(&input), "--out", &format!("result:{}", path(&back)), "--", "sh", "-c", script];
     let Some(output) = lab(&given) else { return };
     assert_eq!(output.status.code(), Some(42), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).trim().parse::<u32>().is_ok_and(|groups| groups > 2), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).trim().parse::<u32>().is_ok_and(|groups| groups > 2),
+        "{}",
+        text(&output.stdout)
+    );
     assert!(text(&output.stderr).lines().any(|line| line == "complaint"), "{}", text(&output.stderr));
     assert_eq!(std::fs::read_to_string(back.join("copy")).unwrap(), "from outside");
 }
@@ -53,7 +58,8 @@ fn lab_linux_drives_the_model_outside_of_it_with_its_own_nvme_driver() {
         assert!(server.try_wait().unwrap().is_none(), "the model's server ended");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    let script = "mkfs.ext4 -q /dev/nvme0n1 && mount /dev/nvme0n1 /mnt && cp /bin/busybox /mnt && umount /mnt &&
+    let script =
+        "mkfs.ext4 -q /dev/nvme0n1 && mount /dev/nvme0n1 /mnt && cp /bin/busybox /mnt && umount /mnt &&
         sha256sum /bin/busybox";
     let outcome = lab(&["--function", &path(&socket), "--", "sh", "-c", script]);
     let Some(output) = outcome else { return server.kill().unwrap() };

@@ -16,7 +16,7 @@ use super::command::Command;
 use super::error::{Error, Result};
 use super::pair::QueuePair;
 use super::queue::{Report, Tag};
-use super::shared::{drain, lock};
+use super::shared::{STALLED, drain, lock};
 
 /// A queue pair whose commands are futures.
 ///
@@ -68,7 +68,7 @@ impl Drop for AsyncQueue {
 
 /// Takes in completions at each interrupt, and looks for overdue commands now and then.
 async fn serve(pair: QueuePair, event: AsyncFd<OwnedFd>, room: Arc<Notify>) {
-    let mut check = tokio::time::interval(pair.shared.options.timeout / 4);
+    let mut check = tokio::time::interval(STALLED.min(pair.shared.options.timeout / 4));
     loop {
         let overdue = tokio::select! {
             ready = event.readable() => {
@@ -87,7 +87,7 @@ async fn serve(pair: QueuePair, event: AsyncFd<OwnedFd>, room: Arc<Notify>) {
         }
         if overdue {
             let pair = pair.clone();
-            match tokio::task::spawn_blocking(move || pair.recover_overdue()).await {
+            match tokio::task::spawn_blocking(move || pair.look_after()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "recovery failed"),
                 Err(_) => return,

@@ -7,7 +7,7 @@ use super::command::Command;
 use super::error::{Error, Result};
 use super::identify::NamespaceInfo;
 use super::queue::{Report, Tag};
-use super::shared::{Shared, lock, pause};
+use super::shared::{STALLED, Shared, lock, pause};
 
 /// A handle on an I/O queue pair. Clones are the same queue pair; they may be used from several threads,
 /// though a queue pair a thread is faster.
@@ -87,29 +87,27 @@ impl QueuePair {
         pause(self.shared.events.get(self.index + 1), limit)
     }
 
-    /// Aborts a command that is overdue, or resets the controller and sets it up again. To be called now and
-    /// then in poll mode; [`QueuePair::execute`] does it by itself.
-    pub fn recover_overdue(&self) -> Result<()> {
-        self.shared.recover_overdue(self.index).map(|_| ())
+    /// Looks after commands that take long: a card that is gone and a controller with a fatal error are noticed
+    /// after a second; a command that is overdue is aborted, or else the controller is reset and set up again. To be
+    /// called now and then (not more than a few times a second) in poll mode; [`QueuePair::execute`] does it by itself.
+    pub fn look_after(&self) -> Result<()> {
+        self.shared.look_after(self.index).map(|_| ())
     }
 
     /// Executes one command: its result, dword 0 of its completion.
     pub fn execute(&self, command: &Command<'_>) -> Result<u32> {
         let limit = self.shared.options.timeout;
-        let tag = loop {
-            if let Some(tag) = self.put(command, Report::Ask)? {
-                break tag;
-            }
-            lock(self.queue()).process()?;
-            self.wait(Duration::from_millis(1))?;
-            self.recover_overdue()?;
-        };
-        let start = Instant::now();
+        let interval = limit.min(STALLED);
+        let mut look = Instant::now() + interval;
         let mut aborted = false;
+        let mut tag = None;
         loop {
+            if tag.is_none() {
+                tag = self.put(command, Report::Ask)?;
+            }
             let mut queue = lock(self.queue());
             queue.process()?;
-            if let Some(outcome) = queue.take(tag) {
+            if let Some(outcome) = tag.and_then(|tag| queue.take(tag)) {
                 return match outcome {
                     Err(Error::Status { command, .. }) if aborted => {
                         Err(Error::Aborted { command, after: limit })
@@ -118,18 +116,20 @@ impl QueuePair {
                 };
             }
             drop(queue);
-            let left = limit.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                match self.shared.recover_overdue(self.index) {
+            if Instant::now() > look {
+                match self.shared.look_after(self.index) {
                     Ok(abort) => aborted |= abort.is_some(),
                     Err(error) => {
-                        lock(self.queue()).abandon(tag);
+                        if let Some(tag) = tag {
+                            lock(self.queue()).abandon(tag);
+                        }
                         return Err(error);
                     }
                 }
+                look = Instant::now() + interval;
             }
             // Other threads on this queue pair may take in the completion and its interrupt: look again soon.
-            self.wait(left.min(Duration::from_millis(10)))?;
+            self.wait(Duration::from_millis(10))?;
         }
     }
 }

@@ -17,6 +17,8 @@ use super::{Options, Wait};
 use crate::dma::{Dma, DmaSpace};
 use crate::function::Function;
 
+/// From when on it is looked whether the controller still works; nothing reads registers before.
+pub(super) const STALLED: Duration = Duration::from_secs(1);
 /// Entries of the admin queues.
 const ADMIN_ENTRIES: u32 = 32;
 
@@ -104,11 +106,19 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Looks for a command of `queue` (an index) that is overdue: aborts it, or else resets the controller.
-    /// Returns the description of what was aborted.
-    pub fn recover_overdue(&self, queue: usize) -> Result<Option<&'static str>> {
+    /// Looks after commands of `queue` (an index) that take long: finds out whether the card and the controller
+    /// still work, and aborts one that is overdue or else resets the controller. Returns the description of what
+    /// was aborted.
+    pub fn look_after(&self, queue: usize) -> Result<Option<&'static str>> {
         let generation = self.generation();
         let limit = self.options.timeout;
+        if lock(&self.queues[queue]).overdue(limit.min(STALLED)).is_none() {
+            return Ok(None);
+        }
+        if self.registers.is_fatal()? {
+            self.reset_once(generation)?;
+            return Ok(None);
+        }
         let Some((cid, command)) = lock(&self.queues[queue]).overdue(limit) else { return Ok(None) };
         let sqid = queue as u64 + 1;
         tracing::warn!(queue = sqid, cid, command, "no answer in time: aborting");

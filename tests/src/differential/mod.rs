@@ -18,6 +18,7 @@ use std::sync::Arc;
 use nitride_abi::card::PF_STORAGE;
 use nitride_abi::nvme::{Sqe, Status};
 use nitride_driver::Function;
+use nitride_driver::management::{self, Management, Volume};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -57,6 +58,23 @@ pub fn reference(function: u8) -> ModelFunction {
         Some(if shape?.read_only { namespace.read_only() } else { namespace })
     });
     ModelFunction::new("model", Controller::new(function, namespaces))
+}
+
+/// Gives a controller of a card the volumes of [`NAMESPACES`], on the media from byte `base` on, which must be zeroes
+/// there. Returns where they end.
+pub fn attach(card: &Management, controller: u8, base: u64) -> management::Result<u64> {
+    let mut end = base;
+    for (nsid, shape) in (1..).zip(NAMESPACES) {
+        let Some(shape) = shape else {
+            card.clear_volume(controller, nsid)?;
+            continue;
+        };
+        let Shape { blocks, read_only, .. } = shape;
+        let volume = Volume { base: end, blocks, large_blocks: shape.block_shift() == 12, read_only };
+        card.set_volume(controller, nsid, volume)?;
+        end = (end + (blocks << shape.block_shift())).next_multiple_of(4096);
+    }
+    Ok(end)
 }
 
 /// What a run did.

@@ -170,6 +170,7 @@ fn drive(nvme: &Nvme, queue: &QueuePair, job: &Job<'_>, index: u64) -> Result<Hi
     let mut next = places * index / job.args.queues as u64;
     let mut in_flight = 0;
     let mut more = true;
+    let mut look = Instant::now() + Duration::from_secs(1);
     let mut failed = None;
     while more || in_flight > 0 {
         while more && in_flight < depth {
@@ -207,7 +208,10 @@ fn drive(nvme: &Nvme, queue: &QueuePair, job: &Job<'_>, index: u64) -> Result<Hi
         more &= failed.is_none();
         if count == 0 {
             queue.wait(Duration::from_millis(100))?;
-            queue.recover_overdue()?;
+            if Instant::now() > look {
+                queue.look_after()?;
+                look = Instant::now() + Duration::from_secs(1);
+            }
         }
     }
     failed.map_or(Ok(histogram), |error| Err(error.into()))
