@@ -85,14 +85,15 @@ fn part<const W: usize>(header: Bits<128>, bit: usize) -> Bits<W> {
 
 /// Matches completions with the tags of outstanding reads (PCIe 4.0 §2.2.9, §2.3.2) and finds requests that got too old.
 ///
-/// Takes a beat each cycle and never waits; its placement is there 3 cycles later, together with what it settles.
+/// Takes a beat each cycle, but for one cycle between two TLPs whenever a tag's age is looked at; its placement is there 3
+/// cycles later, together with what it settles.
 /// Completions of one tag must come in order of address, those of different tags in any order.
 ///
 /// - A completion that no open tag expects (index, generation, requester ID) is dropped and counted.
 /// - One with another status than Successful ends its tag as `Failed`, as does one that does not continue exactly where the
 ///   one before ended (Byte Count, Lower Address), carries no data, too much, or less than its Length says.
 /// - Poisoned data (EP) is dropped, and the tag ends as `Failed` when the rest came.
-/// - A tag's age is looked at between completions, in a cycle without a beat, each tag once a round. It ends as `Timeout` when
+/// - A tag's age is looked at between two TLPs, each tag once a round. It ends as `Timeout` when
 ///   8 full rounds have passed.
 ///
 /// A tag that ends goes back under the next generation, so that what comes late is not expected.
@@ -161,8 +162,7 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Requests time out `timeout` cycles after they were issued, at the latest a quarter later (and some cycles for each
-    /// tag where completions leave no gap).
+    /// Requests time out `timeout` cycles (at least 500) after they were issued, at the latest a third later.
     #[must_use]
     pub fn new(timeout: u32) -> Self {
         // Between an issue and the look that finds it too old, there are at least 31 looks in each round.
@@ -209,12 +209,12 @@ impl Logic for Matcher {
     #[hdl]
     fn update(&mut self) {
         // Input
-        let valid = self.completions.valid.val();
-        let beat = self.completions.data.val();
         let due = !self.pace.q.val().any();
-        let look = due && self.waiting.val() && !valid && !self.midway.q.val();
+        let look = due && self.waiting.val() && !self.midway.q.val();
+        let valid = self.completions.valid.val() && !look;
+        let beat = self.completions.data.val();
         let scan = self.scan.q.val();
-        self.completions.ready.next = true;
+        self.completions.ready.next = !look;
         if valid {
             self.midway.d.next = !beat.last;
             self.reading_beat.d.next = beat;
@@ -360,7 +360,7 @@ impl Logic for Matcher {
         self.freed.next = self.freeing.q.val();
         self.unexpected.next = self.surprise.q.val();
         self.timeout.next = self.expired.q.val();
-        self.busy.next = valid
+        self.busy.next = self.completions.valid.val()
             || self.reading.q.val().beat
             || self.reading.q.val().look
             || step.beat

@@ -15,7 +15,8 @@ use crate::profile::Profile;
 /// - A request is cut at multiples of Max_Read_Request_Size; 32 pieces (tags) and 32 requests can be under way. Latency
 ///   4 cycles from a request to its first TLP; then a TLP each cycle, without a gap between requests if they are long
 ///   enough (a request every other cycle).
-/// - Completions are taken at once, a beat each cycle, in any legal order; a beat is in the landing RAM 5 cycles later.
+/// - Completions are taken a beat each cycle, in any legal order; a beat is in the landing RAM 5 cycles later. Once in
+///   1/248 of the completion timeout they wait for a cycle.
 /// - Each accepted request gets exactly one `done`, when all its pieces are settled, with the status of the first piece that
 ///   did not go well: `NotEnabled` (the function was not bus master when a piece's turn came: it is not issued),
 ///   `Failed` (UR, CA, CRS, poisoned, or a completion that does not fit), `Timeout`. All data is in the landing RAM
@@ -29,7 +30,7 @@ pub struct Reader {
     pub request: [Sink<DmaReadRequest>; CLIENTS],
     /// Ends of requests, one cycle each: the client is always ready.
     pub done: [Source<DmaDone>; CLIENTS],
-    /// Completions from the host (Cpl, CplD; EP as it came). Always ready.
+    /// Completions from the host (Cpl, CplD; EP as it came).
     pub completions: Sink<TlpBeat>,
     /// MRd TLPs.
     pub tlp: Source<TlpBeat>,

@@ -81,12 +81,10 @@ struct Read {
 pub struct Host {
     rng: SmallRng,
     reads: Vec<Read>,
-    /// Reads that were lost, and when.
-    late: Vec<(u64, Read)>,
-    /// The cycle.
-    pub now: u64,
-    /// How many cycles after it was lost a read's completion is surely too late.
-    pub patience: u64,
+    /// Reads that were lost.
+    lost: Vec<Read>,
+    /// Reads that were lost and that nobody waits for any more.
+    late: Vec<Read>,
     /// Read completion boundary in bytes: 64 or 128.
     pub rcb: usize,
     /// Max_Payload_Size in bytes.
@@ -99,17 +97,7 @@ pub struct Host {
 
 impl Host {
     pub fn new(rng: SmallRng) -> Self {
-        Self {
-            rng,
-            reads: vec![],
-            late: vec![],
-            now: 0,
-            patience: u64::MAX,
-            rcb: 64,
-            mps: 256,
-            bad: 0,
-            orderly: false,
-        }
+        Self { rng, reads: vec![], lost: vec![], late: vec![], rcb: 64, mps: 256, bad: 0, orderly: false }
     }
 
     /// Takes a memory read, and tells what will become of it.
@@ -133,6 +121,12 @@ impl Host {
     /// Whether something of `bytes` from `address` on is not answered yet.
     pub fn owes(&self, address: u64, bytes: u64) -> bool {
         self.reads.iter().any(|r| r.address >= address && r.address < address + bytes)
+    }
+
+    /// Nobody waits for `bytes` from `address` on any more: what was lost of it is late from now on.
+    pub fn give_up(&mut self, address: u64, bytes: u64) {
+        let over = |read: &mut Read| read.address >= address && read.address < address + bytes;
+        self.late.extend(self.lost.extract_if(.., over));
     }
 
     pub fn idle(&self) -> bool {
@@ -194,7 +188,7 @@ impl Host {
                     true
                 }
                 Fate::Lost => {
-                    self.late.push((self.now, self.reads.remove(at)));
+                    self.lost.push(self.reads.remove(at));
                     return None;
                 }
             }
@@ -213,9 +207,8 @@ impl Host {
 
     /// A completion that nobody expects: a late one, one of another requester, or of a tag that is not in use.
     pub fn stray(&mut self) -> Option<Tlp> {
-        let overdue = self.late.iter().position(|(lost, _)| lost.saturating_add(self.patience) < self.now);
-        let mut read = if let Some(at) = overdue {
-            self.late.remove(at).1
+        let mut read = if let Some(late) = self.late.pop() {
+            late
         } else {
             let mut read = self.reads.first()?.clone();
             if self.rng.random() {
