@@ -300,7 +300,7 @@ fn a_full_page_takes_its_beats_and_nothing_more() {
         bench.step();
     }
     let cycles = bench.cycle - start;
-    println!("16 writes of 4 KiB: {cycles} cycles, {} a page", cycles as f64 / 16.0);
+    println!("16 writes of 4 KiB: {cycles} cycles, {} a page", cycles / 16);
     assert_eq!(bench.beats, 16 * 128);
     assert!(cycles < 16 * 128 + 16, "{cycles}");
 }
