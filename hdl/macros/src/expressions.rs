@@ -20,7 +20,14 @@ pub fn expression(source: &Expr, scope: &Scope) -> Result<TokenStream> {
             quote!((#inner))
         }
         Expr::Array(array) => {
-            let elements = array.elems.iter().map(|e| expression(e, scope)).collect::<Result<Vec<_>>>()?;
+            let hardware = scope.is_hardware(source);
+            let element = |e: &Expr| {
+                let value = expression(e, scope)?;
+                // A constant among expressions becomes one.
+                let constant = hardware && !scope.is_hardware(e);
+                Ok(if constant { quote_spanned!(e.span()=> ::nitride_lang::twin::Val::e(#value)) } else { value })
+            };
+            let elements = array.elems.iter().map(element).collect::<Result<Vec<_>>>()?;
             quote!([#(#elements),*])
         }
         Expr::Repeat(repeat) => {

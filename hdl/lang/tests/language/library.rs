@@ -3,7 +3,7 @@ use nitride_lang::prelude::*;
 use nitride_lang::testing::{Rng, differential, low, settle, step};
 use std::collections::VecDeque;
 
-const CYCLES: usize = 10_000;
+use super::CYCLES;
 
 #[test]
 fn fifo_verilog_equals_simulation() {

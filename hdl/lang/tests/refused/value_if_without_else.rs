@@ -1,0 +1,19 @@
+use nitride_lang::prelude::*;
+
+#[derive(LogicBlock, Default)]
+struct Uut {
+    pub a: Signal<In, Bits<8>>,
+    pub b: Signal<In, Bits<9>>,
+    pub o: Signal<Out, Bits<8>>,
+    pub p: Signal<Out, Bit>,
+}
+
+impl Logic for Uut {
+    #[hdl]
+    fn update(&mut self) {
+        let x = if self.a.val().any() { self.a.val() };
+        self.o.next = x;
+    }
+}
+
+fn main() {}
