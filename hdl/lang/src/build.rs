@@ -41,7 +41,12 @@ pub fn kernel(type_name: &str, location: Location, twin: impl FnOnce()) -> Veril
     let mut builder = BUILDER.take().expect("the twin leaves the builder in place");
     for (target, value) in &builder.values {
         if let Target::Signal(signal, _) = target {
-            builder.kernel.drives.entry(*signal).or_insert(Drive { value: *value, locations: vec![] }).value = *value;
+            builder
+                .kernel
+                .drives
+                .entry(*signal)
+                .or_insert(Drive { value: *value, locations: vec![] })
+                .value = *value;
         }
     }
     Body::Kernel(builder.kernel).hand_over()
@@ -202,11 +207,14 @@ pub fn switch(value: Id, arms: Vec<(Vec<Id>, Box<dyn FnOnce() -> Option<Id> + '_
         }
     }
     with(|b| {
-        let targets: std::collections::BTreeSet<_> = results.iter().flat_map(|(_, _, a)| a.keys().copied()).collect();
+        let targets: std::collections::BTreeSet<_> =
+            results.iter().flat_map(|(_, _, a)| a.keys().copied()).collect();
         for target in targets {
             let Some(before) = b.current(target) else { continue };
-            let values: Vec<_> =
-                results.iter().map(|(p, _, a)| (p.clone(), a.get(&target).copied().unwrap_or(before))).collect();
+            let values: Vec<_> = results
+                .iter()
+                .map(|(p, _, a)| (p.clone(), a.get(&target).copied().unwrap_or(before)))
+                .collect();
             let merged = b.case(value, values);
             b.write(target, merged);
         }
@@ -230,7 +238,10 @@ impl Builder {
     fn case(&mut self, value: Id, mut arms: Vec<(Vec<Id>, Id)>) -> Id {
         let (_, default) = arms.pop().expect("a match has an arm");
         if let Op::Constant(_) = self.kernel.nodes[value].op {
-            return arms.iter().find(|(patterns, _)| patterns.contains(&value)).map_or(default, |(_, result)| *result);
+            return arms
+                .iter()
+                .find(|(patterns, _)| patterns.contains(&value))
+                .map_or(default, |(_, result)| *result);
         }
         if arms.iter().all(|(_, result)| *result == default) {
             return default;
@@ -243,7 +254,10 @@ impl Builder {
 pub fn binary(width: usize, op: Binary, a: Id, b: Id) -> Id {
     with(|builder| {
         let widths = [a, b].map(|id| builder.kernel.nodes[id].width);
-        assert!(matches!(op, Binary::Shl | Binary::Shr) || widths[0] == widths[1], "operands of {op:?} differ in width");
+        assert!(
+            matches!(op, Binary::Shl | Binary::Shr) || widths[0] == widths[1],
+            "operands of {op:?} differ in width"
+        );
         match (op, builder.constant_bool(a), builder.constant_bool(b)) {
             (Binary::And, Some(true), _) | (Binary::Or, Some(false), _) if width == 1 => b,
             (Binary::And, _, Some(true)) | (Binary::Or, _, Some(false)) if width == 1 => a,
@@ -319,7 +333,8 @@ fn slice_decisions(id: Id, lo: usize, to: usize) -> Id {
             mux(condition, one, zero)
         }
         Op::Case(value, arms, default) => {
-            let mut arms: Vec<_> = arms.into_iter().map(|(p, result)| (p, slice_decisions(result, lo, to))).collect();
+            let mut arms: Vec<_> =
+                arms.into_iter().map(|(p, result)| (p, slice_decisions(result, lo, to))).collect();
             arms.push((vec![], slice_decisions(default, lo, to)));
             case(value, arms)
         }

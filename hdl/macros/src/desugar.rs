@@ -1,6 +1,9 @@
 //! What is rewritten in the simulated body and in the twin alike.
 use syn::visit_mut::{self, VisitMut};
-use syn::{BinOp, Expr, ItemFn, Macro, Result, Stmt, Token, parse_quote, parse_quote_spanned, punctuated::Punctuated, spanned::Spanned};
+use syn::{
+    BinOp, Expr, ItemFn, Macro, Result, Stmt, Token, parse_quote, parse_quote_spanned,
+    punctuated::Punctuated, spanned::Spanned,
+};
 
 /// Replaces `a += b` by `a = a + b` (`Bits` has no `+=` and cannot be given one), `clock!` and `dff_setup!` by assignments.
 pub fn desugar(function: &mut ItemFn) -> Result<()> {
@@ -56,7 +59,8 @@ fn wiring(call: &Macro) -> Result<Stmt> {
     let assignments: Vec<Stmt> = arguments
         .flat_map(|child| {
             let clock: Stmt = parse_quote!(#this.#child.clock.next = #this.#clock.val(););
-            let hold: Option<Stmt> = registers.then(|| parse_quote!(#this.#child.d.next = #this.#child.q.val();));
+            let hold: Option<Stmt> =
+                registers.then(|| parse_quote!(#this.#child.d.next = #this.#child.q.val();));
             [Some(clock), hold].into_iter().flatten()
         })
         .collect();

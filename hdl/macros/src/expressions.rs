@@ -25,7 +25,11 @@ pub fn expression(source: &Expr, scope: &Scope) -> Result<TokenStream> {
                 let value = expression(e, scope)?;
                 // A constant among expressions becomes one.
                 let constant = hardware && !scope.is_hardware(e);
-                Ok(if constant { quote_spanned!(e.span()=> ::nitride_lang::twin::Val::e(#value)) } else { value })
+                Ok(if constant {
+                    quote_spanned!(e.span()=> ::nitride_lang::twin::Val::e(#value))
+                } else {
+                    value
+                })
             };
             let elements = array.elems.iter().map(element).collect::<Result<Vec<_>>>()?;
             quote!([#(#elements),*])
@@ -58,7 +62,8 @@ pub fn expression(source: &Expr, scope: &Scope) -> Result<TokenStream> {
             signal.select(quote_spanned!(span=> ::nitride_lang::twin::read(&#path)))
         }
         Expr::MethodCall(call) => {
-            let (receiver, name, generics) = (expression(&call.receiver, scope)?, &call.method, &call.turbofish);
+            let (receiver, name, generics) =
+                (expression(&call.receiver, scope)?, &call.method, &call.turbofish);
             let arguments = call.args.iter().map(|a| expression(a, scope)).collect::<Result<Vec<_>>>()?;
             quote_spanned!(span=> #receiver.#name #generics(#(#arguments),*))
         }
@@ -78,7 +83,9 @@ pub fn expression(source: &Expr, scope: &Scope) -> Result<TokenStream> {
             }
         }
         Expr::Call(call) => self::call(call, scope)?,
-        Expr::Cast(cast) => return Err(Error::new_spanned(&cast.as_token, "`as` is not hardware; use bit_cast")),
+        Expr::Cast(cast) => {
+            return Err(Error::new_spanned(&cast.as_token, "`as` is not hardware; use bit_cast"));
+        }
         other => return Err(Error::new_spanned(other, "this is not an expression of a kernel")),
     })
 }
@@ -90,7 +97,8 @@ fn read_field(base: &TokenStream, name: &Ident, span: proc_macro2::Span) -> Toke
 
 fn operation(binary: &syn::ExprBinary, scope: &Scope) -> Result<TokenStream> {
     let span = binary.span();
-    let (left, right, operator) = (expression(&binary.left, scope)?, expression(&binary.right, scope)?, &binary.op);
+    let (left, right, operator) =
+        (expression(&binary.left, scope)?, expression(&binary.right, scope)?, &binary.op);
     let relation = match operator {
         BinOp::And(_) => return Ok(quote_spanned!(span=> ::nitride_lang::twin::and(#left, || #right))),
         BinOp::Or(_) => return Ok(quote_spanned!(span=> ::nitride_lang::twin::or(#left, || #right))),
@@ -100,7 +108,9 @@ fn operation(binary: &syn::ExprBinary, scope: &Scope) -> Result<TokenStream> {
         BinOp::Le(_) => quote!(Le),
         BinOp::Gt(_) => quote!(Gt),
         BinOp::Ge(_) => quote!(Ge),
-        BinOp::Div(_) | BinOp::Rem(_) => return Err(Error::new_spanned(operator, "hardware of the language does not divide")),
+        BinOp::Div(_) | BinOp::Rem(_) => {
+            return Err(Error::new_spanned(operator, "hardware of the language does not divide"));
+        }
         _ => return Ok(quote_spanned!(span=> (#left #operator #right))),
     };
     Ok(quote_spanned! {span=>
@@ -115,7 +125,9 @@ fn call(call: &syn::ExprCall, scope: &Scope) -> Result<TokenStream> {
     };
     let arguments = call.args.iter().map(|a| expression(a, scope)).collect::<Result<Vec<_>>>()?;
     let mut path = function.path.clone();
-    let Some(last) = path.segments.last_mut() else { return Err(Error::new_spanned(function, "a function without a name")) };
+    let Some(last) = path.segments.last_mut() else {
+        return Err(Error::new_spanned(function, "a function without a name"));
+    };
     let generics = match std::mem::replace(&mut last.arguments, PathArguments::None) {
         PathArguments::AngleBracketed(generics) => quote!(#generics),
         _ => quote!(),
@@ -187,17 +199,20 @@ fn composite(source: &Expr, scope: &Scope) -> Result<TokenStream> {
             let (base, rest) = match &literal.rest {
                 Some(base) => {
                     let base = expression(base, scope)?;
-                    (quote!(Some(::nitride_lang::twin::Val::e(#base))), quote!(..::nitride_lang::twin::phantom(__literal_base.unwrap())))
+                    (
+                        quote!(Some(::nitride_lang::twin::Val::e(#base))),
+                        quote!(..::nitride_lang::twin::phantom(__base.unwrap())),
+                    )
                 }
                 None => (quote!(None), quote!()),
             };
             quote_spanned! {span=> {
                 #(let #locals = ::nitride_lang::twin::Val::e(#values);)*
-                let __literal_base = #base;
+                let __base = #base;
                 ::nitride_lang::twin::structure(
                     || #path { #(#names: ::nitride_lang::twin::phantom(#locals),)* #rest },
                     &[#((#texts, #locals.id())),*],
-                    __literal_base,
+                    __base,
                 )
             }}
         }

@@ -8,7 +8,10 @@ use syn::{FnArg, ItemFn, Result, parse_quote};
 
 pub fn expand(mut function: ItemFn) -> Result<TokenStream> {
     if function.sig.ident != "update" {
-        return Err(syn::Error::new_spanned(&function.sig.ident, "#[hdl] goes on `fn update(&mut self)` of an `impl Logic`"));
+        return Err(syn::Error::new_spanned(
+            &function.sig.ident,
+            "#[hdl] goes on `fn update(&mut self)` of an `impl Logic`",
+        ));
     }
     // The receiver as the source wrote it: a `self` of the macro's own would not be the one that the body names.
     let Some(FnArg::Receiver(receiver)) = function.sig.inputs.first() else {

@@ -28,7 +28,8 @@ pub fn expand(mut function: ItemFn) -> Result<TokenStream> {
         }
         let (name, ty) = (&pattern.ident, &parameter.ty);
         scope.declare(name, true);
-        parameters.push(quote!(let #name: ::nitride_lang::twin::E<#ty> = ::nitride_lang::twin::Val::e(#name);));
+        parameters
+            .push(quote!(let #name: ::nitride_lang::twin::E<#ty> = ::nitride_lang::twin::Val::e(#name);));
         *parameter.ty = parse_quote!(impl ::nitride_lang::twin::Val<T = #ty>);
     }
     let ReturnType::Type(_, result) = &signature.output else {

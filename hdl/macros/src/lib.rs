@@ -30,7 +30,9 @@ pub fn hdl_fn(_: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a struct a block: its fields are signals, interfaces and blocks; those whose name begins with `_` are configuration.
 #[proc_macro_derive(LogicBlock)]
 pub fn logic_block(input: TokenStream) -> TokenStream {
-    logic_block::derive(&parse_macro_input!(input as DeriveInput)).unwrap_or_else(|e| e.to_compile_error()).into()
+    logic_block::derive(&parse_macro_input!(input as DeriveInput))
+        .unwrap_or_else(|e| e.to_compile_error())
+        .into()
 }
 
 /// Makes a struct (generic or not) or an enum without fields a value that signals carry, and that bits can be read as.

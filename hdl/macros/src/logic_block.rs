@@ -11,8 +11,12 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new_spanned(&input.ident, "a block's fields have names"));
     };
     // rust-hdl's convention: a field that begins with an underscore is configuration, not hardware.
-    let fields: Vec<_> =
-        fields.named.iter().filter_map(|f| f.ident.as_ref()).filter(|n| !n.to_string().starts_with('_')).collect();
+    let fields: Vec<_> = fields
+        .named
+        .iter()
+        .filter_map(|f| f.ident.as_ref())
+        .filter(|n| !n.to_string().starts_with('_'))
+        .collect();
     let names: Vec<_> = fields.iter().map(ToString::to_string).collect();
     let children: Vec<_> = fields.iter().filter(|n| **n != "clock").collect();
     let (name, (generics, arguments, bounds)) = (&input.ident, input.generics.split_for_impl());

@@ -9,7 +9,10 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         Data::Enum(data) => {
             for variant in &data.variants {
                 if !variant.fields.is_empty() || variant.discriminant.is_some() {
-                    return Err(Error::new_spanned(variant, "a variant of a hardware enum has neither fields nor a value"));
+                    return Err(Error::new_spanned(
+                        variant,
+                        "a variant of a hardware enum has neither fields nor a value",
+                    ));
                 }
             }
             let variants: Vec<_> = data.variants.iter().map(|v| &v.ident).collect();
@@ -78,7 +81,9 @@ fn enumeration(input: &DeriveInput, variants: &[&syn::Ident]) -> Result<TokenStr
     let name = &input.ident;
     let text = name.to_string();
     let texts: Vec<_> = variants.iter().map(ToString::to_string).collect();
-    let Some(first) = variants.first() else { return Err(Error::new_spanned(name, "an enum without variants")) };
+    let Some(first) = variants.first() else {
+        return Err(Error::new_spanned(name, "an enum without variants"));
+    };
     let count = variants.len();
     let codes = 0..count;
     Ok(quote! {

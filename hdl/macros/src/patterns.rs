@@ -24,8 +24,15 @@ pub fn patterns(pattern: &Pat) -> Result<Vec<TokenStream>> {
         Pat::Ident(name) if name.ident.to_string().chars().all(|c| !c.is_lowercase()) => {
             vec![quote!(::nitride_lang::twin::pattern(#name))]
         }
-        Pat::Ident(name) => return Err(Error::new_spanned(name, "a pattern cannot bind a name here; use `_`")),
-        other => return Err(Error::new_spanned(other, "a pattern is a variant, a literal, a constant, a range, or `_`")),
+        Pat::Ident(name) => {
+            return Err(Error::new_spanned(name, "a pattern cannot bind a name here; use `_`"));
+        }
+        other => {
+            return Err(Error::new_spanned(
+                other,
+                "a pattern is a variant, a literal, a constant, a range, or `_`",
+            ));
+        }
     })
 }
 

@@ -16,7 +16,8 @@ pub fn location(span: Span) -> TokenStream {
 /// A block whose value is not used.
 pub fn body(block: &Block, scope: &mut Scope) -> Result<TokenStream> {
     let mut scope = scope.clone();
-    let statements = block.stmts.iter().map(|s| self::statement(s, &mut scope)).collect::<Result<Vec<_>>>()?;
+    let statements =
+        block.stmts.iter().map(|s| self::statement(s, &mut scope)).collect::<Result<Vec<_>>>()?;
     Ok(quote!(#(#statements)*))
 }
 
@@ -36,7 +37,9 @@ fn statement(statement: &Stmt, scope: &mut Scope) -> Result<TokenStream> {
         Stmt::Local(local) => declaration(local, scope),
         Stmt::Expr(expression, _) => effect(expression, scope),
         Stmt::Item(item @ (Item::Const(_) | Item::Use(_))) => Ok(quote!(#item)),
-        Stmt::Item(item) => Err(Error::new_spanned(item, "in a kernel only `const` and `use` can be declared")),
+        Stmt::Item(item) => {
+            Err(Error::new_spanned(item, "in a kernel only `const` and `use` can be declared"))
+        }
         Stmt::Macro(call) => Err(Error::new_spanned(call, "macros in a kernel: only clock! and dff_setup!")),
     }
 }
@@ -60,7 +63,12 @@ fn declaration(local: &Local, scope: &mut Scope) -> Result<TokenStream> {
         Some(_) => true,
         None => scope.is_hardware(&init.expr) || mutable && !is_integer(&init.expr),
     };
-    let value = if hardware { expression(&init.expr, scope)? } else { let e = &init.expr; quote!(#e) };
+    let value = if hardware {
+        expression(&init.expr, scope)?
+    } else {
+        let e = &init.expr;
+        quote!(#e)
+    };
     scope.declare(name, hardware);
     if !hardware {
         let pattern = &local.pat;
@@ -106,7 +114,9 @@ fn effect(statement: &Expr, scope: &mut Scope) -> Result<TokenStream> {
                 return Ok(quote!(if #condition { #one } else { #zero }));
             }
             let condition = expression(condition, scope)?;
-            Ok(quote_spanned!(span=> ::nitride_lang::twin::if_statement(#condition, || { #one }, || { #zero });))
+            Ok(
+                quote_spanned!(span=> ::nitride_lang::twin::if_statement(#condition, || { #one }, || { #zero });),
+            )
         }
         Expr::Match(choice) => {
             let hardware = scope.is_hardware(&choice.expr);
@@ -133,7 +143,10 @@ fn effect(statement: &Expr, scope: &mut Scope) -> Result<TokenStream> {
         Expr::ForLoop(repeat) => {
             let (pattern, range, block) = (&repeat.pat, &repeat.expr, body(&repeat.body, scope)?);
             if scope.is_hardware(range) {
-                return Err(Error::new_spanned(range, "a loop is unrolled, so its bounds cannot depend on a signal"));
+                return Err(Error::new_spanned(
+                    range,
+                    "a loop is unrolled, so its bounds cannot depend on a signal",
+                ));
             }
             Ok(quote!(for #pattern in #range { #block }))
         }
@@ -143,7 +156,9 @@ fn effect(statement: &Expr, scope: &mut Scope) -> Result<TokenStream> {
         }
         Expr::Call(call) => {
             let name = match &*call.func {
-                Expr::Path(path) => path.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default(),
+                Expr::Path(path) => {
+                    path.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default()
+                }
                 _ => String::new(),
             };
             let (Some(Expr::Reference(a)), Some(Expr::Reference(b)), true) =
@@ -172,7 +187,10 @@ fn assignment(assign: &syn::ExprAssign, scope: &Scope) -> Result<TokenStream> {
     if !scope.is_hardware(left) {
         let right = &assign.right;
         if scope.is_hardware(right) {
-            return Err(Error::new_spanned(left, "this is a Rust value; declare it with a hardware type to assign a signal to it"));
+            return Err(Error::new_spanned(
+                left,
+                "this is a Rust value; declare it with a hardware type to assign a signal to it",
+            ));
         }
         return Ok(quote!(#left = #right;));
     }
@@ -214,6 +232,9 @@ fn connection(call: &impl Spanned, name: &str, a: &Expr, b: &Expr) -> Result<Tok
     match name {
         "join" => Ok(quote_spanned!(call.span()=> ::nitride_lang::twin::join(&#a, &#b, #place);)),
         "link" => Ok(quote_spanned!(call.span()=> ::nitride_lang::twin::link(&#a, &#b, #place);)),
-        _ => Err(Error::new(call.span(), "a call whose result is not used; only `join` and `link` are statements")),
+        _ => Err(Error::new(
+            call.span(),
+            "a call whose result is not used; only `join` and `link` are statements",
+        )),
     }
 }

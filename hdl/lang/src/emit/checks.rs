@@ -44,18 +44,27 @@ pub fn drives(module: &Module, kernel: &Kernel, nets: &Nets) -> Result<(), EmitE
         let Some(net) = nets.get(signal) else { return Err(module.error(place, Fault::UndeclaredWrite)) };
         let name = || net.name.clone();
         if net.given {
-            let by = if module.ports().any(|p| p.id == *signal) { "it is an input of the block" } else { "a sub-block drives it" };
+            let by = if module.ports().any(|p| p.id == *signal) {
+                "it is an input of the block"
+            } else {
+                "a sub-block drives it"
+            };
             return Err(module.error(place, Fault::MultiplyDriven(name(), by)));
         }
         let found = kernel.nodes[drive.value].width;
         if found != net.width {
             return Err(module.error(place, Fault::Width { signal: name(), expected: net.width, found }));
         }
-        if net.clock && !matches!(&kernel.nodes[drive.value].op, Op::Signal(source) if nets.get(source).is_some_and(|n| n.clock)) {
+        if net.clock
+            && !matches!(&kernel.nodes[drive.value].op, Op::Signal(source) if nets.get(source).is_some_and(|n| n.clock))
+        {
             return Err(module.error(place, Fault::GatedClock(name())));
         }
         if let Some(stranger) = reads(kernel, drive).iter().find(|read| !nets.contains_key(read)) {
-            return Err(module.error(place, Fault::UndeclaredRead(format!("used for `{}` (signal {stranger})", net.name))));
+            return Err(module.error(
+                place,
+                Fault::UndeclaredRead(format!("used for `{}` (signal {stranger})", net.name)),
+            ));
         }
         if keeps(kernel, drive.value, *signal) {
             let partly = matches!(kernel.nodes[drive.value].op, Op::Concat(_));
@@ -84,7 +93,9 @@ fn keeps(kernel: &Kernel, value: Id, signal: SignalId) -> bool {
             Op::Slice(a, _) => stack.push(*a),
             Op::Concat(parts) => stack.extend(parts),
             Op::Mux(_, a, b) => stack.extend([*a, *b]),
-            Op::Case(_, arms, default) => stack.extend(arms.iter().map(|(_, result)| *result).chain([*default])),
+            Op::Case(_, arms, default) => {
+                stack.extend(arms.iter().map(|(_, result)| *result).chain([*default]))
+            }
             _ => {}
         }
     }
@@ -106,8 +117,14 @@ fn reads(kernel: &Kernel, drive: &Drive) -> BTreeSet<SignalId> {
 }
 
 /// No signal depends on itself, here or through sub-blocks.
-pub fn summary(module: &Module, kernel: &Kernel, nets: &Nets, children: &[Summary]) -> Result<Summary, EmitError> {
-    let mut graph: HashMap<_, _> = kernel.drives.iter().map(|(signal, drive)| (*signal, reads(kernel, drive))).collect();
+pub fn summary(
+    module: &Module,
+    kernel: &Kernel,
+    nets: &Nets,
+    children: &[Summary],
+) -> Result<Summary, EmitError> {
+    let mut graph: HashMap<_, _> =
+        kernel.drives.iter().map(|(signal, drive)| (*signal, reads(kernel, drive))).collect();
     for (child, summary) in module.children.iter().zip(children) {
         let ports: Vec<_> = child.ports().collect();
         for (output, inputs) in ports.iter().zip(summary) {
@@ -135,7 +152,10 @@ pub fn summary(module: &Module, kernel: &Kernel, nets: &Nets, children: &[Summar
 
 /// What a module without a kernel promises: its outputs come from registers.
 pub fn registered(module: &Module) -> Summary {
-    debug_assert!(matches!(module.content, Content::BlackBox(_) | Content::Body(Body::Register { .. } | Body::Ram { .. })));
+    debug_assert!(matches!(
+        module.content,
+        Content::BlackBox(_) | Content::Body(Body::Register { .. } | Body::Ram { .. })
+    ));
     module.ports().map(|_| BTreeSet::new()).collect()
 }
 

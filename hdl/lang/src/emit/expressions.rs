@@ -38,7 +38,8 @@ impl<'a> Expressions<'a> {
                 _ => false,
             };
             let source_name = kernel.names.get(&id);
-            let needed = uses.sliced || uses.count > 1 || uses.inside && matches!(node.op, Op::Mux(..) | Op::Case(..));
+            let needed =
+                uses.sliced || uses.count > 1 || uses.inside && matches!(node.op, Op::Mux(..) | Op::Case(..));
             if plain || source_name.is_none() && !needed {
                 continue;
             }
@@ -171,7 +172,8 @@ impl<'a> Expressions<'a> {
         match &self.kernel.nodes[id].op {
             Op::Case(..) => true,
             Op::Mux(_, one, zero) => [one, zero].iter().any(|arm| {
-                !self.named.contains_key(arm) && matches!(self.kernel.nodes[**arm].op, Op::Mux(..) | Op::Case(..))
+                !self.named.contains_key(arm)
+                    && matches!(self.kernel.nodes[**arm].op, Op::Mux(..) | Op::Case(..))
             }),
             _ => false,
         }

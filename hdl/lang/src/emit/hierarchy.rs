@@ -49,7 +49,9 @@ impl Module {
             (Some(error), _) => Err(error),
             (None, Some(root)) => Ok(root),
             // rust-hdl's probe shows an array of blocks as nothing but its elements.
-            (None, None) => Err(EmitError { module: top.into(), location: Location::default(), fault: Fault::NoKernel }),
+            (None, None) => {
+                Err(EmitError { module: top.into(), location: Location::default(), fault: Fault::NoKernel })
+            }
         }
     }
     pub fn ports(&self) -> impl Iterator<Item = &Atom> {
@@ -58,7 +60,9 @@ impl Module {
     /// The instance and its type.
     pub fn title(&self) -> String {
         match &self.content {
-            Content::Body(Body::Kernel(kernel)) => format!("{} [{}]", self.path, short_type(&kernel.type_name)),
+            Content::Body(Body::Kernel(kernel)) => {
+                format!("{} [{}]", self.path, short_type(&kernel.type_name))
+            }
             _ => self.path.clone(),
         }
     }
@@ -115,7 +119,8 @@ impl Probe for Tree {
         };
         let path = self.stack.last().map_or(name.into(), |parent| format!("{}.{name}", parent.path));
         let missing = content.is_none();
-        let content = content.unwrap_or_else(|| Content::BlackBox(BlackBox { code: String::new(), name: String::new() }));
+        let content = content
+            .unwrap_or_else(|| Content::BlackBox(BlackBox { code: String::new(), name: String::new() }));
         self.stack.push(Module { path, instance: name.into(), atoms: vec![], children: vec![], content });
         if missing {
             self.fail(Fault::NoKernel);

@@ -113,5 +113,10 @@ pub fn verilog(block: &dyn Block, top: &str) -> Result<Emitted, EmitError> {
         input: atom.input(),
         clock: atom.clock,
     });
-    Ok(Emitted { ports: ports.collect(), text: writer.text, modules: writer.modules, instances: writer.instances })
+    Ok(Emitted {
+        ports: ports.collect(),
+        text: writer.text,
+        modules: writer.modules,
+        instances: writer.instances,
+    })
 }

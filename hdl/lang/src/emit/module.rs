@@ -50,8 +50,10 @@ impl Writer {
                 continue;
             }
             let (name, summary) = self.module(child, None)?;
-            let ports: Vec<_> =
-                child.ports().map(|port| format!(".{}({})", port.name, expressions.signal(port.id))).collect();
+            let ports: Vec<_> = child
+                .ports()
+                .map(|port| format!(".{}({})", port.name, expressions.signal(port.id)))
+                .collect();
             let _ = writeln!(instances, "  {name} {} (\n    {}\n  );", child.instance, ports.join(",\n    "));
             summaries.push(summary);
         }
@@ -62,14 +64,20 @@ impl Writer {
         }
         let name = top.map_or_else(|| self.free_name(&kernel.type_name), String::from);
         self.modules += 1;
-        let _ = writeln!(self.text, "// {}\n// {}\nmodule {name} {text}", short_type(&kernel.type_name), kernel.location);
+        let _ = writeln!(
+            self.text,
+            "// {}\n// {}\nmodule {name} {text}",
+            short_type(&kernel.type_name),
+            kernel.location
+        );
         self.by_text.insert(text, name.clone());
         Ok((name, summary))
     }
 
     fn free_name(&mut self, type_name: &str) -> String {
         let short = short_type(type_name);
-        let words: Vec<_> = short.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+        let words: Vec<_> =
+            short.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
         let base = words.join("_");
         let candidates = std::iter::once(base.clone()).chain((2..).map(|i| format!("{base}_{i}")));
         let name = candidates
@@ -96,18 +104,23 @@ fn clocks(kernel: &Kernel, nets: &Nets) -> HashMap<SignalId, SignalId> {
 fn body(module: &Module, kernel: &Kernel, expressions: &Expressions) -> String {
     let nets = expressions.nets;
     let decided = |id: &SignalId| {
-        kernel.drives.get(id).is_some_and(|d| !expressions.named.contains_key(&d.value) && expressions.decides(d.value))
+        kernel
+            .drives
+            .get(id)
+            .is_some_and(|d| !expressions.named.contains_key(&d.value) && expressions.decides(d.value))
     };
     let kind = |id: &SignalId| if decided(id) { "reg" } else { "wire" };
     let ports: Vec<_> = module
         .ports()
         .map(|port| {
-            let direction = if port.input() { "input wire".into() } else { format!("output {}", kind(&port.id)) };
+            let direction =
+                if port.input() { "input wire".into() } else { format!("output {}", kind(&port.id)) };
             format!("  {direction} {}{}", range(port.width), port.name)
         })
         .collect();
     let mut text = format!("(\n{}\n);\n", ports.join(",\n"));
-    for atom in module.atoms.iter().filter(|atom| !atom.port() && !expressions.clocks.contains_key(&atom.id)) {
+    for atom in module.atoms.iter().filter(|atom| !atom.port() && !expressions.clocks.contains_key(&atom.id))
+    {
         let _ = writeln!(text, "  {} {}{};", kind(&atom.id), range(atom.width), atom.name);
     }
     let mut state = String::new();
@@ -119,7 +132,9 @@ fn body(module: &Module, kernel: &Kernel, expressions: &Expressions) -> String {
             }
         }
         match &child.content {
-            Content::Body(Body::Register { initial }) => register(child, expressions, initial, &mut text, &mut state),
+            Content::Body(Body::Register { initial }) => {
+                register(child, expressions, initial, &mut text, &mut state)
+            }
             Content::Body(Body::Ram { contents }) => ram(child, expressions, contents, &mut text, &mut state),
             _ => {}
         }
@@ -160,22 +175,42 @@ fn port<'a>(child: &Module, expressions: &'a Expressions, name: &str) -> &'a str
     expressions.signal(port.id)
 }
 
-fn register(child: &Module, expressions: &Expressions, initial: &Literal, text: &mut String, state: &mut String) {
+fn register(
+    child: &Module,
+    expressions: &Expressions,
+    initial: &Literal,
+    text: &mut String,
+    state: &mut String,
+) {
     let [clock, d, q] = ["clock", "d", "q"].map(|name| port(child, expressions, name));
     let width = initial.width();
     let _ = writeln!(text, "  reg {}{q} = {width}'h{};", range(width), initial.hex());
     let _ = writeln!(state, "  always @(posedge {clock}) {q} <= {d};");
 }
 
-fn ram(child: &Module, expressions: &Expressions, contents: &[Literal], text: &mut String, state: &mut String) {
+fn ram(
+    child: &Module,
+    expressions: &Expressions,
+    contents: &[Literal],
+    text: &mut String,
+    state: &mut String,
+) {
     let names = ["clock", "read_address", "read_data", "write_address", "write_data", "write_enable"];
     let [clock, read_address, read_data, write_address, write_data, write_enable] =
         names.map(|name| port(child, expressions, name));
     let width_of = |name: &str| child.ports().find(|p| p.name == name).map_or(0, |p| p.width);
-    let (width, last, name) = (width_of("read_data"), (1usize << width_of("read_address")) - 1, &child.instance);
-    let _ = writeln!(text, "  reg {r}{name}$words [0:{last}];\n  reg {r}{read_data} = {width}'h0;", r = range(width));
+    let (width, last, name) =
+        (width_of("read_data"), (1usize << width_of("read_address")) - 1, &child.instance);
+    let _ = writeln!(
+        text,
+        "  reg {r}{name}$words [0:{last}];\n  reg {r}{read_data} = {width}'h0;",
+        r = range(width)
+    );
     let _ = writeln!(text, "  integer {name}$i;\n  initial begin");
-    let _ = writeln!(text, "    for ({name}$i = 0; {name}$i <= {last}; {name}$i = {name}$i + 1) {name}$words[{name}$i] = {width}'h0;");
+    let _ = writeln!(
+        text,
+        "    for ({name}$i = 0; {name}$i <= {last}; {name}$i = {name}$i + 1) {name}$words[{name}$i] = {width}'h0;"
+    );
     for (i, word) in contents.iter().enumerate().filter(|(_, word)| !word.is_zero()) {
         let _ = writeln!(text, "    {name}$words[{i}] = {width}'h{};", word.hex());
     }

@@ -136,7 +136,12 @@ impl<T: Synth, const A: usize> Rom<T, A> {
     /// # Panics
     /// When there are more than `2^A` words.
     pub fn new(contents: Vec<T>) -> Self {
-        Self { clock: Signal::default(), address: Signal::default(), data: Signal::default(), ram: Ram::new(contents) }
+        Self {
+            clock: Signal::default(),
+            address: Signal::default(),
+            data: Signal::default(),
+            ram: Ram::new(contents),
+        }
     }
 }
 

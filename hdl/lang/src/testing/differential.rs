@@ -48,7 +48,10 @@ pub fn differential<B: Block + Synchronous>(
     }
     let file = folder.join("vectors");
     fs::write(&file, vectors).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let output = Command::new(&program).arg(&file).output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let output = Command::new(&program)
+        .arg(&file)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let text = String::from_utf8_lossy(&output.stdout);
     let expected = cycles * ports.iter().filter(|port| !port.input).count();
     assert!(
@@ -63,7 +66,8 @@ pub fn differential<B: Block + Synchronous>(
 fn scratch(name: &str) -> PathBuf {
     let target = std::env::current_exe().ok();
     let target = target.as_deref().and_then(|exe| exe.ancestors().find(|a| a.join("CACHEDIR.TAG").exists()));
-    let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let safe: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     target.map_or_else(std::env::temp_dir, PathBuf::from).join("differential").join(safe)
 }
 
@@ -80,7 +84,10 @@ fn main(ports: &[Port]) -> String {
         }
         let bytes = port.width.div_ceil(8);
         if port.input {
-            let _ = writeln!(drive, "    std::memset(&{member}, 0, sizeof {member}); std::memcpy(&{member}, v + {offset}, {bytes});");
+            let _ = writeln!(
+                drive,
+                "    std::memset(&{member}, 0, sizeof {member}); std::memcpy(&{member}, v + {offset}, {bytes});"
+            );
         } else {
             let _ = writeln!(compare, "    same(\"{}\", &{member}, v + {offset}, {bytes});", port.name);
         }

@@ -50,7 +50,10 @@ impl Verilator {
     pub fn find(start: &Path) -> Result<Self, VerilatorError> {
         let installed = |folder: &Path| {
             let versions = fs::read_dir(folder.join(".venv/lib")).ok()?;
-            versions.flatten().map(|v| v.path().join("site-packages/verilator")).find(|v| v.join("bin/verilator").exists())
+            versions
+                .flatten()
+                .map(|v| v.path().join("site-packages/verilator"))
+                .find(|v| v.join("bin/verilator").exists())
         };
         if let Some(root) = start.ancestors().find_map(installed) {
             return Ok(Self { program: root.join("bin/verilator"), root });
@@ -69,21 +72,49 @@ impl Verilator {
     }
 
     /// Compiles `verilog` and the C++ of `main`, which includes `model.h` (class `model`), to a program in `folder`.
-    pub fn program(&self, verilog: &str, top: &str, main: &str, folder: &Path) -> Result<PathBuf, VerilatorError> {
+    pub fn program(
+        &self,
+        verilog: &str,
+        top: &str,
+        main: &str,
+        folder: &Path,
+    ) -> Result<PathBuf, VerilatorError> {
         if folder.exists() {
             io(folder, fs::remove_dir_all(folder))?;
         }
         io(folder, fs::create_dir_all(folder))?;
         let source = folder.join(format!("{top}.v"));
         io(&source, fs::write(&source, verilog))?;
-        let flags = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint"];
+        let flags = [
+            "--cc",
+            "-O3",
+            "--x-assign",
+            "fast",
+            "--x-initial",
+            "fast",
+            "--noassert",
+            "-Wno-fatal",
+            "-Wno-lint",
+        ];
         let mut verilate = self.command();
-        verilate.args(flags).args(["-Wwarn-LATCH", "-Wwarn-UNOPTFLAT", "-Wwarn-MULTIDRIVEN", "-Werror-WIDTH", "-Werror-LATCH"]);
-        verilate.args(["-Werror-UNOPTFLAT", "-Werror-MULTIDRIVEN"]).args(["--prefix", "model", "--top-module", top]);
+        verilate.args(flags).args([
+            "-Wwarn-LATCH",
+            "-Wwarn-UNOPTFLAT",
+            "-Wwarn-MULTIDRIVEN",
+            "-Werror-WIDTH",
+            "-Werror-LATCH",
+        ]);
+        verilate.args(["-Werror-UNOPTFLAT", "-Werror-MULTIDRIVEN"]).args([
+            "--prefix",
+            "model",
+            "--top-module",
+            top,
+        ]);
         run("verilator", verilate.arg("--Mdir").arg(folder).arg(&source))?;
         // One translation unit: the headers are most of what there is to compile.
         let mut unit = String::new();
-        let mut files: Vec<_> = io(folder, fs::read_dir(folder))?.flatten().map(|entry| entry.path()).collect();
+        let mut files: Vec<_> =
+            io(folder, fs::read_dir(folder))?.flatten().map(|entry| entry.path()).collect();
         files.sort();
         for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "cpp")) {
             let _ = writeln!(unit, "#include \"{}\"", file.display());
@@ -92,7 +123,12 @@ impl Verilator {
         io(&unit_path, fs::write(&unit_path, unit + main))?;
         let program = folder.join("program");
         let mut compile = Command::new("c++");
-        compile.args(["-O1", "-w", "-I"]).arg(folder).args(self.includes()).arg(&unit_path).args(self.runtime(folder)?);
+        compile
+            .args(["-O1", "-w", "-I"])
+            .arg(folder)
+            .args(self.includes())
+            .arg(&unit_path)
+            .args(self.runtime(folder)?);
         run("c++", compile.args(["-pthread", "-o"]).arg(&program))?;
         Ok(program)
     }
@@ -115,7 +151,15 @@ impl Verilator {
                     let unique = format!("{name}.{}.{:?}.o", std::process::id(), std::thread::current().id());
                     let own = cache.join(unique.replace(['(', ')'], ""));
                     let source = self.root.join("include").join(format!("{name}.cpp"));
-                    run("c++", Command::new("c++").args(["-O1", "-w", "-c"]).args(self.includes()).arg(source).arg("-o").arg(&own))?;
+                    run(
+                        "c++",
+                        Command::new("c++")
+                            .args(["-O1", "-w", "-c"])
+                            .args(self.includes())
+                            .arg(source)
+                            .arg("-o")
+                            .arg(&own),
+                    )?;
                     io(&own, fs::rename(&own, &object))?;
                 }
                 Ok(object)

@@ -13,7 +13,9 @@ pub use operators::*;
 
 use crate::ast::{Id, Literal, Location, Op};
 use crate::build;
-use rust_hdl_core::prelude::{Atom, AtomKind, Bits, Constant, Direction, Signal, Synth, TypeDescriptor, TypeKind, clog2};
+use rust_hdl_core::prelude::{
+    Atom, AtomKind, Bits, Constant, Direction, Signal, Synth, TypeDescriptor, TypeKind, clog2,
+};
 use std::marker::PhantomData;
 
 pub use crate::build::kernel;
@@ -120,7 +122,9 @@ pub fn assign_field<D: Direction, X: Synth, F: Synth, V: Val<T = F>>(
 /// The least significant bit and the width of a field; a struct's first field is its least significant.
 fn place(descriptor: &TypeDescriptor, path: &[&str]) -> (usize, usize) {
     let Some((first, rest)) = path.split_first() else { return (0, descriptor_width(descriptor)) };
-    let TypeKind::Composite(fields) = &descriptor.kind else { panic!("{} has no field {first}", descriptor.name) };
+    let TypeKind::Composite(fields) = &descriptor.kind else {
+        panic!("{} has no field {first}", descriptor.name)
+    };
     let mut offset = 0;
     for field in fields {
         if field.fieldname == *first {
@@ -159,14 +163,15 @@ pub fn structure<S: Synth>(_literal: impl FnOnce() -> S, fields: &[(&str, Id)], 
     let descriptor = S::descriptor();
     let TypeKind::Composite(all) = &descriptor.kind else { panic!("{} is no struct", descriptor.name) };
     let base = base.map(|b| b.e().0);
-    let parts = all.iter().rev().map(|f| match (fields.iter().find(|(name, _)| f.fieldname == *name), base) {
-        (Some((_, id)), _) => *id,
-        (None, Some(base)) => {
-            let (lo, width) = place(&descriptor, &[&f.fieldname]);
-            build::slice(base, lo, width)
-        }
-        (None, None) => unreachable!("rustc has checked that no field is missing"),
-    });
+    let parts =
+        all.iter().rev().map(|f| match (fields.iter().find(|(name, _)| f.fieldname == *name), base) {
+            (Some((_, id)), _) => *id,
+            (None, Some(base)) => {
+                let (lo, width) = place(&descriptor, &[&f.fieldname]);
+                build::slice(base, lo, width)
+            }
+            (None, None) => unreachable!("rustc has checked that no field is missing"),
+        });
     E::new(build::concat(parts.collect()))
 }
 

@@ -129,7 +129,12 @@ impl<const N: usize> Neg for E<Signed<N>> {
 impl Mul<E<Signed<16>>> for E<Signed<16>> {
     type Output = E<Signed<32>>;
     fn mul(self, right: E<Signed<16>>) -> E<Signed<32>> {
-        E::new(build::binary(32, Binary::Mul, build::sign_extend(self.id(), 32), build::sign_extend(right.id(), 32)))
+        E::new(build::binary(
+            32,
+            Binary::Mul,
+            build::sign_extend(self.id(), 32),
+            build::sign_extend(right.id(), 32),
+        ))
     }
 }
 

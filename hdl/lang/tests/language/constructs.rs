@@ -149,7 +149,10 @@ impl<T: Synth> Logic for Constructs<T> {
         self.word[7].next = match self.raw.val().get_bits::<5>(0).index() {
             0 => a,
             1..=3 | 9 => b,
-            10..12 => { let sum = a + b; sum },
+            10..12 => {
+                let sum = a + b;
+                sum
+            }
             40 => 1.into(),
             _ => 0.into(),
         };

@@ -31,7 +31,11 @@ impl Random {
 
     fn bit(&mut self, depth: usize) -> String {
         if depth == 0 {
-            return if self.below(2) == 0 { "self.flag.val()".into() } else { format!("word.get_bit({})", self.below(64)) };
+            return if self.below(2) == 0 {
+                "self.flag.val()".into()
+            } else {
+                format!("word.get_bit({})", self.below(64))
+            };
         }
         let d = depth - 1;
         match self.below(8) {
@@ -39,7 +43,8 @@ impl Random {
                 let width = self.pick(&WIDTHS);
                 let relation = self.pick(&["==", "!=", "<", ">", "<=", ">="]);
                 let left = self.value(width, d);
-                let right = if self.below(3) == 0 { self.literal(width).to_string() } else { self.value(width, d) };
+                let right =
+                    if self.below(3) == 0 { self.literal(width).to_string() } else { self.value(width, d) };
                 format!("({left} {relation} {right})")
             }
             3 => format!("(!{})", self.bit(d)),
@@ -68,7 +73,8 @@ impl Random {
             0..=4 => {
                 let operator = self.pick(&["+", "-", "&", "|", "^"]);
                 let left = self.value(width, d);
-                let right = if self.below(3) == 0 { self.literal(width).to_string() } else { self.value(width, d) };
+                let right =
+                    if self.below(3) == 0 { self.literal(width).to_string() } else { self.value(width, d) };
                 format!("({left} {operator} {right})")
             }
             5 | 6 => {
@@ -86,10 +92,18 @@ impl Random {
                 let from = self.pick(&wider);
                 format!("{}.get_bits::<{width}>({})", self.value(from, d), self.below(from))
             }
-            10 => format!("(if {} {{ {} }} else {{ {} }})", self.bit(d), self.value(width, d), self.value(width, d)),
+            10 => format!(
+                "(if {} {{ {} }} else {{ {} }})",
+                self.bit(d),
+                self.value(width, d),
+                self.value(width, d)
+            ),
             11 => {
-                let pairs: Vec<_> =
-                    WIDTHS.into_iter().filter(|a| WIDTHS.iter().any(|b| a + b == width)).map(|a| (a, width - a)).collect();
+                let pairs: Vec<_> = WIDTHS
+                    .into_iter()
+                    .filter(|a| WIDTHS.iter().any(|b| a + b == width))
+                    .map(|a| (a, width - a))
+                    .collect();
                 if pairs.is_empty() {
                     return self.value(width, d);
                 }
@@ -99,7 +113,10 @@ impl Random {
             12 => format!("helper::<{width}>({}, {})", self.value(width, d), self.bit(d)),
             13 => {
                 let arms = [self.value(width, d), self.value(width, d), self.value(width, d)];
-                format!("(match self.kind.val() {{ Kind::A => {}, Kind::B | Kind::C => {}, _ => {} }})", arms[0], arms[1], arms[2])
+                format!(
+                    "(match self.kind.val() {{ Kind::A => {}, Kind::B | Kind::C => {}, _ => {} }})",
+                    arms[0], arms[1], arms[2]
+                )
             }
             14 => {
                 let elements = [self.value(width, d), self.value(width, d)];
@@ -113,7 +130,8 @@ impl Random {
 fn main() {
     println!("cargo::rerun-if-env-changed=NITRIDE_EXPRESSIONS");
     println!("cargo::rerun-if-changed=tests/language/generator.rs");
-    let seed = std::env::var("NITRIDE_EXPRESSIONS").ok().and_then(|s| s.parse().ok()).unwrap_or(0x5eed_0001_u64);
+    let seed =
+        std::env::var("NITRIDE_EXPRESSIONS").ok().and_then(|s| s.parse().ok()).unwrap_or(0x5eed_0001_u64);
     let mut random = Random(seed | 1);
     let mut text = format!("/// The seed of these expressions.\npub const SEED: u64 = {seed};\n");
     for (block, first) in (0..OUTPUTS).step_by(BLOCK).enumerate() {
@@ -121,21 +139,31 @@ fn main() {
         let _ = writeln!(text, "#[derive(LogicBlock, Default)]\npub struct Random{block} {{");
         text += "    pub flag: Signal<In, Bit>,\n    pub kind: Signal<In, Kind>,\n";
         for width in WIDTHS {
-            let _ = writeln!(text, "    pub i{width}_0: Signal<In, Bits<{width}>>,\n    pub i{width}_1: Signal<In, Bits<{width}>>,");
+            let _ = writeln!(
+                text,
+                "    pub i{width}_0: Signal<In, Bits<{width}>>,\n    pub i{width}_1: Signal<In, Bits<{width}>>,"
+            );
         }
         for (i, width) in &outputs {
             let _ = writeln!(text, "    pub o{i}: Signal<Out, Bits<{width}>>,");
         }
-        let _ = writeln!(text, "}}\nimpl Logic for Random{block} {{\n    #[hdl]\n    fn update(&mut self) {{");
+        let _ =
+            writeln!(text, "}}\nimpl Logic for Random{block} {{\n    #[hdl]\n    fn update(&mut self) {{");
         text += "        let word = self.i64_0.val();\n";
         for (i, width) in &outputs {
             let depth = 1 + random.below(4);
             let _ = writeln!(text, "        self.o{i}.next = {};", random.value(*width, depth));
         }
-        let _ = writeln!(text, "    }}\n}}\nimpl Random{block} {{\n    pub fn drive(&mut self, rng: &mut Rng) {{");
+        let _ = writeln!(
+            text,
+            "    }}\n}}\nimpl Random{block} {{\n    pub fn drive(&mut self, rng: &mut Rng) {{"
+        );
         text += "        self.flag.next = rng.bit();\n        self.kind.next = rng.value();\n";
         for width in WIDTHS {
-            let _ = writeln!(text, "        self.i{width}_0.next = rng.bits();\n        self.i{width}_1.next = rng.bits();");
+            let _ = writeln!(
+                text,
+                "        self.i{width}_0.next = rng.bits();\n        self.i{width}_1.next = rng.bits();"
+            );
         }
         text += "    }\n}\n";
     }

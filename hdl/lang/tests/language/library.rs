@@ -67,7 +67,12 @@ fn ram_with_contents_verilog_equals_simulation() {
 #[test]
 fn rom_verilog_equals_simulation() {
     let contents = (0..32u64).map(|i| bits(i * i)).collect();
-    differential("rom", || Rom::<Bits<10>, 5>::new(contents), |uut, rng| uut.address.next = rng.bits(), CYCLES);
+    differential(
+        "rom",
+        || Rom::<Bits<10>, 5>::new(contents),
+        |uut, rng| uut.address.next = rng.bits(),
+        CYCLES,
+    );
 }
 
 #[test]
@@ -176,7 +181,12 @@ macro_rules! queue_keeps_order {
                 let head = model.pop_front().unwrap_or(word);
                 assert_eq!(uut.source.data.val(), head);
                 moved += 1;
-                if uut.sink.valid.val() && uut.sink.ready.val() && model.is_empty() && head == word && $capacity == 1 {
+                if uut.sink.valid.val()
+                    && uut.sink.ready.val()
+                    && model.is_empty()
+                    && head == word
+                    && $capacity == 1
+                {
                     step(&mut uut);
                     continue;
                 }

@@ -96,7 +96,9 @@ fn loop_in_a_module() {
         self.b.next = !self.a.val();
         self.o.next = self.a.val();
     });
-    assert!(matches!(refused(&Uut::default(), "top"), Fault::Loop(path) if path.len() > 1 && path.first() == path.last()));
+    assert!(
+        matches!(refused(&Uut::default(), "top"), Fault::Loop(path) if path.len() > 1 && path.first() == path.last())
+    );
 }
 
 #[test]

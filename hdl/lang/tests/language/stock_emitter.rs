@@ -79,7 +79,8 @@ impl<const K: usize> Logic for Table<K> {
         self.bit[5].next = self.outer.val().inner.reg.get_bit(3);
         self.bit[6].next = self.outer.val().module;
         self.word[4].next = cat2::<4, 4, 8>((a + b).get_bits::<4>(2), self.grid[1][0].val());
-        self.word[5].next = cat2::<4, 4, 8>(self.grid[0][1].val(), self.grid[1][1].val() + self.grid[0][0].val());
+        self.word[5].next =
+            cat2::<4, 4, 8>(self.grid[0][1].val(), self.grid[1][1].val() + self.grid[0][0].val());
         self.bit[7].next = a - b > b - a;
         self.bit[8].next = (a << 1) >> 1 == a;
     }
