@@ -125,7 +125,7 @@ pub struct Management {
     pub busy: Signal<Out, Bit>,
     profile: Constant<Bits<64>>,
     counters: Counters,
-    table: Ram<Volume, VOLUME_BITS>,
+    volumes: Ram<Volume, VOLUME_BITS>,
     state: Reg<ManagementState>,
     access: Reg<RegisterRequest>,
     index: Reg<Bits<VOLUME_BITS>>,
@@ -151,7 +151,7 @@ impl Management {
             busy: Signal::default(),
             profile: Constant::new(profile.encode().into()),
             counters: Counters::default(),
-            table: Ram::default(),
+            volumes: Ram::default(),
             state: Reg::new(ManagementState::Idle),
             access: Reg::default(),
             index: Reg::default(),
@@ -221,10 +221,10 @@ impl Logic for Management {
 
         self.counters.events.next = self.events.val();
         self.counters.index.next = low;
-        self.table.read_address.next = index;
-        self.table.write_address.next = index;
-        self.table.write_data.next = window;
-        self.table.write_enable.next = false;
+        self.volumes.read_address.next = index;
+        self.volumes.write_address.next = index;
+        self.volumes.write_data.next = window;
+        self.volumes.write_enable.next = false;
         self.volume.next = VolumeUpdate { valid: false, index: index, volume: window };
         self.register.ready.next = state == ManagementState::Idle;
         self.response.valid.next = state == ManagementState::Apply && !access.write;
@@ -259,7 +259,7 @@ impl Logic for Management {
                     } else if word == VOLUME_BLOCKS {
                         self.window.d.next.blocks = (written & BLOCKS_MASK).get_bits::<40>(0);
                     } else if word == VOLUME_COMMIT {
-                        self.table.write_enable.next = true;
+                        self.volumes.write_enable.next = true;
                         self.volume.next.valid = true;
                         self.state.d.next = ManagementState::Notify;
                     }
@@ -269,7 +269,7 @@ impl Logic for Management {
                 self.state.d.next = ManagementState::Load;
             }
             ManagementState::Load => {
-                self.window.d.next = self.table.read_data.val();
+                self.window.d.next = self.volumes.read_data.val();
                 self.state.d.next = ManagementState::Idle;
             }
             ManagementState::Notify => {
@@ -281,5 +281,126 @@ impl Logic for Management {
         }
         self.busy.next =
             state != ManagementState::Idle || self.register.valid.val() || self.counters.busy.val();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nitride_abi::management::Counter;
+    use nitride_lang::testing::{differential, low, step};
+
+    use super::*;
+
+    const WORDS: [u64; 10] = [
+        abi::IDENTIFICATION,
+        abi::VERSION,
+        abi::PROFILE,
+        abi::VOLUME_INDEX,
+        abi::VOLUME_FLAGS,
+        abi::VOLUME_BASE,
+        abi::VOLUME_BLOCKS,
+        abi::VOLUME_COMMIT,
+        abi::COUNTERS,
+        abi::COUNTERS + 8,
+    ];
+
+    #[test]
+    fn the_verilog_is_the_same() {
+        differential(
+            "management",
+            || Management::new(&Profile::LAB),
+            |uut, rng| {
+                uut.register.valid.next = rng.bit();
+                uut.register.data.next = RegisterRequest { offset: rng.pick(&WORDS).into(), ..rng.value() };
+                uut.response.ready.next = rng.bit();
+                uut.attribute_changed.ready.next = rng.bit();
+                uut.events.next = if rng.bit() { rng.bits() } else { 0.into() };
+            },
+            10_000,
+        );
+    }
+
+    /// A register access: the word read, or 0; and the volume that was broadcast meanwhile.
+    fn access(uut: &mut Management, offset: u64, write: Option<u64>) -> (u64, Option<VolumeUpdate>) {
+        uut.response.ready.next = true;
+        uut.register.valid.next = true;
+        uut.register.data.next = RegisterRequest {
+            write: write.is_some(),
+            offset: offset.into(),
+            data: write.unwrap_or(0).into(),
+            enable: 0xff.into(),
+            ..RegisterRequest::default()
+        };
+        let (mut value, mut broadcast) = (0, None);
+        for _ in 0..20 {
+            low(uut);
+            if uut.response.valid.val() {
+                value = uut.response.data.val().data.to_u64();
+            }
+            if uut.volume.val().valid {
+                broadcast = Some(uut.volume.val());
+            }
+            let taken = uut.register.ready.val();
+            step(uut);
+            if taken {
+                uut.register.valid.next = false;
+            }
+        }
+        (value, broadcast)
+    }
+
+    #[test]
+    fn a_volume_is_committed_at_once_and_reads_back() {
+        let mut uut = Management::new(&Profile::LAB);
+        assert_eq!(access(&mut uut, abi::IDENTIFICATION, None).0, abi::MAGIC);
+        assert_eq!(abi::Profile::decode(access(&mut uut, abi::PROFILE, None).0).vfs, 8);
+        let index = u64::from(abi::volume_index(3, 2).expect("there is one"));
+        for (offset, value) in [
+            (abi::VOLUME_INDEX, index),
+            (abi::VOLUME_FLAGS, !0),
+            (abi::VOLUME_BASE, 0x1234_5678_9fff),
+            (abi::VOLUME_BLOCKS, 0x12_3456_789a),
+        ] {
+            assert_eq!(access(&mut uut, offset, Some(value)).1, None, "nothing changes before the commit");
+        }
+        let update = access(&mut uut, abi::VOLUME_COMMIT, Some(0)).1.expect("a broadcast");
+        assert_eq!(update.index.to_u64(), index);
+        assert!(update.volume.attached && update.volume.read_only && update.volume.large_blocks);
+        assert_eq!(update.volume.base.to_u64(), 0x1234_5678_9000);
+        assert_eq!(update.volume.blocks.to_u64(), 0x12_3456_789a);
+        assert!(uut.attribute_changed.valid.val());
+        assert_eq!(uut.attribute_changed.data.val().to_u64(), 3);
+        uut.attribute_changed.ready.next = true;
+        step(&mut uut);
+
+        access(&mut uut, abi::VOLUME_INDEX, Some(0));
+        assert_eq!(access(&mut uut, abi::VOLUME_FLAGS, None).0, 0);
+        access(&mut uut, abi::VOLUME_INDEX, Some(index));
+        assert_eq!(access(&mut uut, abi::VOLUME_FLAGS, None).0, 7);
+        assert_eq!(access(&mut uut, abi::VOLUME_BASE, None).0, 0x1234_5678_9000);
+        assert_eq!(access(&mut uut, abi::VOLUME_BLOCKS, None).0, 0x12_3456_789a);
+    }
+
+    #[test]
+    fn no_pulse_is_lost() {
+        let mut uut = Management::new(&Profile::LAB);
+        let mut expected = [0; COUNTER_COUNT];
+        for cycle in 0..500u64 {
+            let events = if cycle < 100 { 0xffff } else { cycle.wrapping_mul(0x9e37_79b9) >> 8 & 0xffff };
+            uut.events.next = events.into();
+            (0..COUNTER_COUNT).for_each(|i| expected[i] += events >> i & 1);
+            step(&mut uut);
+        }
+        uut.events.next = 0.into();
+        (0..40).for_each(|_| step(&mut uut));
+        assert!(!uut.busy.val());
+        for counter in Counter::ALL {
+            assert_eq!(
+                access(&mut uut, counter.offset(), None).0,
+                expected[counter.bit()],
+                "{}",
+                counter.name()
+            );
+        }
     }
 }

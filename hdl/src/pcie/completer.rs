@@ -42,7 +42,8 @@ fn header(c: Completion) -> Bits<128> {
         Outcome::Retry => bits::<32>(RETRY),
         _ => bits::<32>(ABORT),
     };
-    let dw1 = bit_cast::<32, 16>(c.completer) << COMPLETER | status << STATUS | bit_cast::<32, 12>(t.byte_count);
+    let dw1 =
+        bit_cast::<32, 16>(c.completer) << COMPLETER | status << STATUS | bit_cast::<32, 12>(t.byte_count);
     let dw2 = bit_cast::<32, 16>(t.requester) << REQUESTER
         | bit_cast::<32, 8>(t.tag.get_bits::<8>(0)) << TAG
         | bit_cast::<32, 7>(t.lower_address);

@@ -124,9 +124,18 @@ impl Logic for Front {
         self.update.next = self.configuration.update.val();
         self.link.next = self.configuration.link.val();
 
-        let malformed = if self.receiver.malformed.val() { bits::<COUNTER_COUNT>(MALFORMED) } else { bits::<COUNTER_COUNT>(0) };
-        let resets = if self.configuration.reset.val() { bits::<COUNTER_COUNT>(RESETS) } else { bits::<COUNTER_COUNT>(0) };
-        let sent = if self.msix.sent.val() { bits::<COUNTER_COUNT>(INTERRUPTS) } else { bits::<COUNTER_COUNT>(0) };
+        let malformed = if self.receiver.malformed.val() {
+            bits::<COUNTER_COUNT>(MALFORMED)
+        } else {
+            bits::<COUNTER_COUNT>(0)
+        };
+        let resets = if self.configuration.reset.val() {
+            bits::<COUNTER_COUNT>(RESETS)
+        } else {
+            bits::<COUNTER_COUNT>(0)
+        };
+        let sent =
+            if self.msix.sent.val() { bits::<COUNTER_COUNT>(INTERRUPTS) } else { bits::<COUNTER_COUNT>(0) };
         self.events.next = self.target.events.val() | malformed | resets | sent;
         self.busy.next = self.rx.valid.val()
             || self.receiver.busy.val()

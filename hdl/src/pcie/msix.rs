@@ -106,7 +106,7 @@ pub struct Msix {
     states: Ram<FunctionState, FUNCTION_BITS>,
     state: Reg<MsixState>,
     access: Reg<RegisterRequest>,
-    function: Reg<Bits<5>>,
+    requester: Reg<Bits<5>>,
     vector: Reg<Bits<VECTOR_BITS>>,
     address: Reg<Bits<64>>,
     // Of the function that is looked at: its pending bits and its state.
@@ -143,7 +143,7 @@ impl Default for Msix {
             states: Ram::default(),
             state: Reg::new(MsixState::Idle),
             access: Reg::default(),
-            function: Reg::default(),
+            requester: Reg::default(),
             vector: Reg::default(),
             address: Reg::default(),
             waiting: Reg::default(),
@@ -196,14 +196,20 @@ impl Logic for Msix {
     fn update(&mut self) {
         let state = self.state.q.val();
         let access = self.access.q.val();
-        let function = self.function.q.val();
+        let function = self.requester.q.val();
         let vector = self.vector.q.val();
         let sending = self.sending.q.val();
         let register = state == MsixState::RegisterFetch || state == MsixState::RegisterApply;
         let owner = if register { access.function } else { function };
         let mine = cat2::<FUNCTION_BITS, VECTOR_BITS, 8>(function, vector);
-        let asked = cat2::<FUNCTION_BITS, TABLE_BITS, WORD_BITS>(access.function, access.offset.get_bits::<TABLE_BITS>(3));
-        let entry = cat2::<8, 1, WORD_BITS>(mine, if state == MsixState::First { bits::<1>(0) } else { bits::<1>(1) });
+        let asked = cat2::<FUNCTION_BITS, TABLE_BITS, WORD_BITS>(
+            access.function,
+            access.offset.get_bits::<TABLE_BITS>(3),
+        );
+        let entry = cat2::<8, 1, WORD_BITS>(
+            mine,
+            if state == MsixState::First { bits::<1>(0) } else { bits::<1>(1) },
+        );
         let second = access.offset.get_bit(3);
         let pba = access.offset.get_bit(PBA_BIT);
         let in_table = !pba && !access.offset.get_bits::<{ PBA_BIT - ABOVE_TABLE }>(ABOVE_TABLE).any();
@@ -247,15 +253,15 @@ impl Logic for Msix {
                     self.access.d.next = self.register.data.val();
                     self.state.d.next = MsixState::RegisterFetch;
                 } else if clear {
-                    self.function.d.next = self.flr.data.val();
+                    self.requester.d.next = self.flr.data.val();
                     self.word.d.next = bits::<TABLE_BITS>(0);
                     self.state.d.next = MsixState::Clear;
                 } else if free && self.request.valid.val() {
-                    self.function.d.next = self.request.data.val().function;
+                    self.requester.d.next = self.request.data.val().function;
                     self.vector.d.next = self.request.data.val().vector;
                     self.state.d.next = MsixState::First;
                 } else if free && self.sweep.q.val().any() {
-                    self.function.d.next = self.at.q.val();
+                    self.requester.d.next = self.at.q.val();
                     self.state.d.next = MsixState::SweepFetch;
                 }
             }

@@ -220,7 +220,7 @@ pub struct Receiver {
     beat: Reg<TlpBeat>,
     full: Reg<Bit>,
     // Inside of a TLP: its first beat has been seen, its last has not.
-    inside: Reg<Bit>,
+    open: Reg<Bit>,
     // Beats of the completion that are still to be passed on; 0: drop the rest of the TLP.
     remaining: Reg<Bits<8>>,
 }
@@ -230,7 +230,7 @@ impl Logic for Receiver {
     fn update(&mut self) {
         let beat = self.beat.q.val();
         let hdr = beat.hdr;
-        let first = !self.inside.q.val();
+        let first = !self.open.q.val();
         let expected = beats(hdr);
         // A TLP whose first beat already contradicts its length is malformed as a whole.
         let framed = beat.last == (expected == 1);
@@ -248,7 +248,7 @@ impl Logic for Receiver {
         self.requests.data.next = request(hdr, beat.data.get_bits::<64>(0), class);
         self.malformed.next = moves && !first && passes && beat.last != (left == 1);
         if moves {
-            self.inside.d.next = !beat.last;
+            self.open.d.next = !beat.last;
             self.remaining.d.next = if passes { left - 1 } else { bits::<8>(0) };
         }
 

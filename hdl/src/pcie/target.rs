@@ -6,7 +6,8 @@ use nitride_lang::prelude::*;
 
 use super::decoder::Decoder;
 use super::request::{
-    Apertures, Completion, ConfigRequest, ConfigResponse, ErrorKind, ErrorReport, Outcome, Request, RequestKind,
+    Apertures, Completion, ConfigRequest, ConfigResponse, ErrorKind, ErrorReport, Outcome, Request,
+    RequestKind,
 };
 use crate::bus::{LinkConfig, RegisterRequest, RegisterResponse};
 
@@ -103,7 +104,7 @@ pub struct Target {
     state: Reg<TargetState>,
     request: Reg<Request>,
     unit: Reg<Unit>,
-    function: Reg<Bits<5>>,
+    addressed: Reg<Bits<5>>,
     outcome: Reg<Outcome>,
     data: Reg<Bits<64>>,
     report: Reg<Bit>,
@@ -175,7 +176,7 @@ impl Logic for Target {
         // Units, only one of which is addressed.
         let word = RegisterRequest {
             write: memory_write,
-            function: self.function.q.val(),
+            function: self.addressed.q.val(),
             offset: cat2::<11, 3, 14>(request.address.get_bits::<11>(3), bits::<3>(0)),
             data: request.data,
             enable: request.enable,
@@ -222,7 +223,7 @@ impl Logic for Target {
 
         // The completion. Its completer is the function that was addressed; PF0 where none was.
         let outcome = self.outcome.q.val();
-        let id = cat2::<8, 8, 16>(self.link.val().bus, bit_cast::<8, 5>(self.function.q.val()));
+        let id = cat2::<8, 8, 16>(self.link.val().bus, bit_cast::<8, 5>(self.addressed.q.val()));
         self.completion.valid.next = state == TargetState::Complete;
         self.completion.data.next = Completion {
             outcome: outcome,
@@ -259,7 +260,7 @@ impl Logic for Target {
                 // A write that is too large for the registers is only counted: it did hit its function.
                 let dropped = memory_write && found;
                 self.unit.d.next = to;
-                self.function.d.next = if found { hit.function } else { bits::<5>(MANAGEMENT) };
+                self.addressed.d.next = if found { hit.function } else { bits::<5>(MANAGEMENT) };
                 self.outcome.d.next =
                     if error == ErrorKind::Aborted { Outcome::Aborted } else { Outcome::Unsupported };
                 self.report.d.next = to == Unit::None && !dropped;
@@ -276,7 +277,8 @@ impl Logic for Target {
                 if to == Unit::Config {
                     events = events | EVENT_CONFIGURATION;
                 } else if to != Unit::None {
-                    events = events | (if memory_write { bits::<16>(EVENT_WRITE) } else { bits::<16>(EVENT_READ) });
+                    events = events
+                        | (if memory_write { bits::<16>(EVENT_WRITE) } else { bits::<16>(EVENT_READ) });
                 } else if request.kind == RequestKind::Malformed {
                     events = events | EVENT_MALFORMED;
                 } else if dropped || error == ErrorKind::Aborted {
@@ -295,7 +297,8 @@ impl Logic for Target {
             }
             TargetState::Wait => {
                 if answered {
-                    if unit == Unit::Config && self.config_response.data.val().outcome == Outcome::Unsupported {
+                    if unit == Unit::Config && self.config_response.data.val().outcome == Outcome::Unsupported
+                    {
                         events = events | EVENT_UNSUPPORTED;
                     }
                     self.data.d.next = answer;
@@ -309,7 +312,8 @@ impl Logic for Target {
             }
             TargetState::Complete => {
                 if self.completion.ready.val() {
-                    self.state.d.next = if self.report.q.val() { TargetState::Report } else { TargetState::Idle };
+                    self.state.d.next =
+                        if self.report.q.val() { TargetState::Report } else { TargetState::Idle };
                 }
             }
             TargetState::Report => {

@@ -192,18 +192,27 @@ fn kind_of(function: Bits<5>) -> Bits<KIND_BITS> {
     }
 }
 
-/// RW bits that this write must not change: the fixed lower bits of a VF BAR where pages are large (PCIe 4.0 §9.3.3.14), NumVFs
-/// while VFs are enabled (§9.3.3.7), and a power state that is not supported (PCI PM 1.2 §3.2.4).
+/// RW bits that are written 0 whatever the host writes: of a VF BAR those inside of a page, where pages are larger than the
+/// BAR (PCIe 4.0 §9.3.3.14).
 #[hdl_fn]
-fn held(place: Place, data: Bits<32>, enabled: Bit, stride: Bits<3>) -> Bits<32> {
-    let mut hold = bits::<32>(0);
+fn forced(place: Place, stride: Bits<3>) -> Bits<32> {
+    let mut zero = bits::<32>(0);
     if place.kind == KIND_STORAGE && place.dw == VF_BAR {
         for i in 1..5 {
             if stride == i as u64 {
-                hold = bits::<32>((1u64 << (BAR_OFFSET + 2 * i)) - 1);
+                zero = bits::<32>((1u64 << (BAR_OFFSET + 2 * i)) - 1);
             }
         }
-    } else if place.kind == KIND_STORAGE && place.dw == NUM_VFS && enabled {
+    }
+    zero
+}
+
+/// RW bits that this write must not change: NumVFs while VFs are enabled (PCIe 4.0 §9.3.3.7), and a power state that is not
+/// supported (PCI PM 1.2 §3.2.4).
+#[hdl_fn]
+fn held(place: Place, data: Bits<32>, enabled: Bit) -> Bits<32> {
+    let mut hold = bits::<32>(0);
+    if place.kind == KIND_STORAGE && place.dw == NUM_VFS && enabled {
         hold = bits::<32>(0xffff);
     } else if place.dw == POWER && data.get_bit(0) != data.get_bit(1) {
         hold = bits::<32>(POWER_STATE);
@@ -265,9 +274,9 @@ impl Logic for Config {
         self.store.place.next = place;
         self.store.access.next = Access {
             operation: Operation::Read,
-            data: current.data,
+            data: current.data & !forced(place, vfs.stride),
             enable: current.enable,
-            hold: held(place, current.data, vfs.enable, vfs.stride),
+            hold: held(place, current.data, vfs.enable),
         };
         self.resetting.read_address.next = place.function;
         self.settings.place.next = place;
@@ -294,7 +303,8 @@ impl Logic for Config {
                 let dw = self.request.data.val().register.get_bits::<DW_BITS>(0);
                 if self.request.valid.val() {
                     self.current.d.next = self.request.data.val();
-                    self.answer.d.next = ConfigResponse { outcome: Outcome::Unsupported, data: bits::<32>(0) };
+                    self.answer.d.next =
+                        ConfigResponse { outcome: Outcome::Unsupported, data: bits::<32>(0) };
                     self.state.d.next = if there { ControlState::Fetch } else { ControlState::Respond };
                     self.place.d.next = Place {
                         function: function,
@@ -362,12 +372,8 @@ impl Logic for Config {
                 }
             }
             ControlState::Start => {
-                self.gathered.d.next = FunctionState {
-                    bus_master: false,
-                    memory: false,
-                    msix_enable: false,
-                    msix_mask: false,
-                };
+                self.gathered.d.next =
+                    FunctionState { bus_master: false, memory: false, msix_enable: false, msix_mask: false };
                 if job == Job::Reset {
                     self.reset.next = true;
                     self.place.d.next.dw = bits::<DW_BITS>(0);

@@ -6,4 +6,7 @@ mod store;
 
 pub use control::Config;
 #[cfg(test)]
-pub use {settings::Settings, store::{Access, Operation, Place, Store}};
+pub use {
+    settings::Settings,
+    store::{Access, Operation, Place, Store},
+};

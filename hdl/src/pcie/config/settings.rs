@@ -156,7 +156,8 @@ impl Logic for Settings {
                 self.sriov.d.next.memory = value.get_bit(pci::SRIOV_MEMORY);
             } else if dw == NUM_VFS {
                 let count = value.get_bits::<4>(0);
-                self.sriov.d.next.count = if count > self.total_vfs.val() { self.total_vfs.val() } else { count };
+                self.sriov.d.next.count =
+                    if count > self.total_vfs.val() { self.total_vfs.val() } else { count };
             } else if dw == PAGE_SIZE {
                 self.sriov.d.next.stride = stride_of(value);
             } else if dw == VF_BAR_LOW {

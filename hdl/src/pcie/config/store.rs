@@ -90,7 +90,9 @@ impl Store {
         let vfs = profile.vfs;
         let dw = |index: usize| (index % space::DWS * 4) as u16;
         let mask = |field: fn(Register) -> u32| {
-            let all = Kind::ALL.iter().flat_map(|kind| (0..space::DWS).map(move |i| space::register(*kind, vfs, dw(i))));
+            let all = Kind::ALL
+                .iter()
+                .flat_map(|kind| (0..space::DWS).map(move |i| space::register(*kind, vfs, dw(i))));
             Rom::new(all.map(|register| u64::from(field(register)).into()).collect())
         };
         let reset = |i: usize| {

@@ -6,7 +6,9 @@ use nitride_lang::testing::{Rng, differential};
 use crate::bus::{FunctionUpdate, RegisterRequest, TlpBeat};
 use crate::pcie::config::{Access, Operation, Place, Settings, Store};
 use crate::pcie::decoder::Decoder;
-use crate::pcie::request::{Aperture, Apertures, ConfigRequest, ErrorKind, ErrorReport, Request, RequestKind};
+use crate::pcie::request::{
+    Aperture, Apertures, ConfigRequest, ErrorKind, ErrorReport, Request, RequestKind,
+};
 use crate::pcie::{Completer, Config, Msix, Receiver, Target};
 use crate::profile::Profile;
 
@@ -85,7 +87,15 @@ fn decoder() {
 
 #[test]
 fn target() {
-    let kinds = [RequestKind::MemoryRead, RequestKind::MemoryWrite, RequestKind::ConfigRead, RequestKind::ConfigWrite, RequestKind::Refused, RequestKind::Malformed, RequestKind::Poisoned];
+    let kinds = [
+        RequestKind::MemoryRead,
+        RequestKind::MemoryWrite,
+        RequestKind::ConfigRead,
+        RequestKind::ConfigWrite,
+        RequestKind::Refused,
+        RequestKind::Malformed,
+        RequestKind::Poisoned,
+    ];
     differential(
         "pcie-target",
         Target::default,
@@ -144,7 +154,8 @@ fn settings() {
         Settings::default,
         |uut, rng| {
             uut.write.next = rng.bit();
-            uut.place.next = Place { function: rng.bits(), kind: rng.below(3).into(), dw: rng.pick(&dws).into() };
+            uut.place.next =
+                Place { function: rng.bits(), kind: rng.below(3).into(), dw: rng.pick(&dws).into() };
             uut.value.next = rng.bits();
             uut.total_vfs.next = 8u64.into();
             uut.bus.next = rng.bits();
@@ -157,7 +168,13 @@ fn settings() {
 #[test]
 fn config() {
     let registers = [0u64, 1, 4, 15, 17, 22, 36, 65, 90, 92, 96, 97, 98, 127, 128, 1023];
-    let errors = [ErrorKind::UnsupportedPosted, ErrorKind::UnsupportedNonPosted, ErrorKind::Aborted, ErrorKind::Poisoned, ErrorKind::Malformed];
+    let errors = [
+        ErrorKind::UnsupportedPosted,
+        ErrorKind::UnsupportedNonPosted,
+        ErrorKind::Aborted,
+        ErrorKind::Poisoned,
+        ErrorKind::Malformed,
+    ];
     differential(
         "pcie-config",
         || Config::new(&Profile::LAB),
@@ -167,12 +184,20 @@ fn config() {
                 target: rng.pick(&[0u64, 2, 2, 2, 16, 17, 23, 24, 1, 255]).into(),
                 register: rng.pick(&registers).into(),
                 // Resets take long, so that they are rare.
-                data: if rng.chance(1, 16) { rng.bits() } else { (rng.word() as u32 as u64 & !0x8000 | 1).into() },
+                data: if rng.chance(1, 16) {
+                    rng.bits()
+                } else {
+                    (rng.word() as u32 as u64 & !0x8000 | 1).into()
+                },
                 ..rng.value()
             };
             uut.response.ready.next = rng.bit();
             uut.errors.valid.next = rng.chance(1, 8);
-            uut.errors.data.next = ErrorReport { kind: rng.pick(&errors), specific: rng.bit(), function: rng.pick(&[0u64, 2, 17]).into() };
+            uut.errors.data.next = ErrorReport {
+                kind: rng.pick(&errors),
+                specific: rng.bit(),
+                function: rng.pick(&[0u64, 2, 17]).into(),
+            };
             uut.flr.ready.next = rng.bit();
             uut.flr_done.valid.next = rng.chance(1, 8);
             uut.flr_done.data.next = rng.bits();
@@ -195,8 +220,10 @@ fn msix() {
             };
             uut.response.ready.next = rng.bit();
             uut.request.valid.next = rng.bit();
-            uut.request.data.next = crate::bus::InterruptRequest { function: rng.below(3).into(), vector: rng.bits() };
-            uut.update.next = FunctionUpdate { valid: rng.chance(1, 64), function: rng.below(3).into(), ..rng.value() };
+            uut.request.data.next =
+                crate::bus::InterruptRequest { function: rng.below(3).into(), vector: rng.bits() };
+            uut.update.next =
+                FunctionUpdate { valid: rng.chance(1, 64), function: rng.below(3).into(), ..rng.value() };
             uut.link.next = rng.value();
             uut.flr.valid.next = rng.chance(1, 256);
             uut.flr.data.next = rng.below(3).into();

@@ -111,7 +111,14 @@ fn vfs_come_and_go_with_vf_enable() {
 
     // Each system page size: the VF BAR is at least as large.
     assert_eq!(host.config_read(2, iov + 0x1c), 0x553);
-    for (page, size) in [(1u32, 0x4000), (2, 0x4000), (0x10, 0x1_0000), (0x40, 0x4_0000), (0x100, 0x10_0000), (0x400, 0x40_0000)] {
+    for (page, size) in [
+        (1u32, 0x4000),
+        (2, 0x4000),
+        (0x10, 0x1_0000),
+        (0x40, 0x4_0000),
+        (0x100, 0x10_0000),
+        (0x400, 0x40_0000),
+    ] {
         host.config_write(2, iov + 0x20, page);
         assert_eq!(host.config_read(2, iov + 0x20), page);
         assert_eq!(size_bar(&mut host, 2, iov + 0x24), (size, 0b1100));
@@ -174,6 +181,7 @@ fn larger_pages_move_vfs_apart() {
 #[test]
 fn settings_reach_the_other_blocks() {
     let mut host = Host::new();
+    host.step();
     assert_eq!((host.link().mps.to_u64(), host.link().mrrs.to_u64()), (0, 2));
     host.config_write_16(0, pci::DEVICE_CONTROL, 1 << 5 | 1 << 8);
     host.config_write_16(2, pci::DEVICE_CONTROL, 2 << 5 | 1 << 8 | 3 << 12);

@@ -203,7 +203,13 @@ impl Host {
         for _ in 0..PATIENCE {
             if let Some(tlp) = self.completer.pop_front() {
                 let Kind::Completion {
-                    status, byte_count, lower_address, requester, tag: got, completer, data,
+                    status,
+                    byte_count,
+                    lower_address,
+                    requester,
+                    tag: got,
+                    completer,
+                    data,
                 } = tlp.header().kind
                 else {
                     panic!("not a completion: {tlp:x?}")
@@ -253,8 +259,7 @@ impl Host {
     /// A 16-bit register.
     pub fn config_write_16(&mut self, function: u8, offset: u16, value: u16) {
         let shift = offset & 2;
-        let answer =
-            self.try_config_write(function, offset, u32::from(value) << (8 * shift), 0b11 << shift);
+        let answer = self.try_config_write(function, offset, u32::from(value) << (8 * shift), 0b11 << shift);
         assert_eq!(answer.status, Status::Success, "writing {offset:#x} of function {function}");
     }
 

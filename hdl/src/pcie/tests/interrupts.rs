@@ -74,6 +74,7 @@ fn entries_start_masked_and_read_back() {
 fn a_masked_vector_is_pending_until_it_is_unmasked() {
     let (mut host, bar) = ready();
     host.write(bar + TABLE + 16 * 2 + 12, 1, 4);
+    host.settle();
     host.interrupt(17, 2);
     host.interrupt(17, 2);
     host.interrupt(17, 3);
@@ -90,6 +91,7 @@ fn the_function_mask_keeps_all_vectors_pending() {
     let (mut host, bar) = ready();
     host.config_write_16(17, pci::MSIX + 2, 0xc000);
     host.write(bar + TABLE + 16 + 12, 1, 4);
+    host.settle();
     (0..4).for_each(|v| host.interrupt(17, v));
     expect(&mut host, &[]);
     assert_eq!(host.read(bar + PBA, 4), 0b1111);
@@ -123,6 +125,7 @@ fn a_reset_clears_the_table_of_its_function_alone() {
     let (mut host, bar) = ready();
     host.write(bar + 0x4000 + TABLE, 0x1000, 4);
     host.write(bar + TABLE + 12, 1, 4);
+    host.settle();
     host.interrupt(17, 0);
     host.settle();
     assert_eq!(host.read(bar + PBA, 8), 1);
@@ -152,7 +155,7 @@ fn posted_writes_are_taken_while_the_link_takes_no_message() {
         host.write(bar + TABLE + 16 * 6, i, 4);
         host.write(bar + 0x1000, i, 4);
     }
-    host.run(40);
+    host.run(200);
     assert_eq!(host.nvme_writes.len(), before + 40);
     host.uut.interrupt.valid.next = false;
     host.link_open = true;

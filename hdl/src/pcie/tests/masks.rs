@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use nitride_lang::prelude::*;
 use nitride_lang::testing::{Rng, low, step};
 
 use crate::pcie::Config;
@@ -161,12 +160,20 @@ fn random_writes_obey_the_masks() {
         assert_eq!(bench.access(true, functions[at], offset, data, enable).0, Outcome::Success);
         let (outcome, got) = bench.access(false, functions[at], offset, 0, 0);
         assert_eq!(outcome, Outcome::Success);
-        assert_eq!(got, *value, "function {} offset {offset:#x} after {data:#x} ({enable:04b})", functions[at]);
+        assert_eq!(
+            got, *value,
+            "function {} offset {offset:#x} after {data:#x} ({enable:04b})",
+            functions[at]
+        );
     }
     for (function, values) in functions.iter().zip(&values) {
         for offset in (0..0x200).step_by(4) {
             let got = bench.access(false, *function, offset, 0, 0).1;
-            assert_eq!(got, values.get(&offset).copied().unwrap_or(0), "function {function} offset {offset:#x}");
+            assert_eq!(
+                got,
+                values.get(&offset).copied().unwrap_or(0),
+                "function {function} offset {offset:#x}"
+            );
         }
     }
 }

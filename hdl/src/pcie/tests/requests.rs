@@ -63,7 +63,9 @@ fn requests_keep_their_tag_class_and_attributes() {
     let mut host = Host::new();
     let bar = host.boot()[0];
     let mut words = memory(false, bar, 1, 0xf, 0, 0x5a);
-    for (field, value) in [(tlp::TAG_9, 1), (tlp::TAG_8, 0), (tlp::TRAFFIC_CLASS, 5), (tlp::ATTR_IDO, 1), (tlp::ATTR, 2)] {
+    for (field, value) in
+        [(tlp::TAG_9, 1), (tlp::TAG_8, 0), (tlp::TRAFFIC_CLASS, 5), (tlp::ATTR_IDO, 1), (tlp::ATTR, 2)]
+    {
         words = with(words, field, value);
     }
     host.send(&words, &[]);
@@ -132,7 +134,8 @@ fn doorbells_come_through_every_eighth_cycle_or_faster() {
 fn what_the_registers_cannot_serve_is_aborted_or_dropped() {
     let mut host = Host::new();
     let bar = host.boot()[1];
-    for (address, length, first, last) in [(bar + 4, 2, 0xf, 0xf), (bar, 3, 0xf, 0xf), (bar, 1024, 0xf, 0xf)] {
+    for (address, length, first, last) in [(bar + 4, 2, 0xf, 0xf), (bar, 3, 0xf, 0xf), (bar, 1024, 0xf, 0xf)]
+    {
         host.send(&memory(false, address, length, first, last, 3), &[]);
         let answer = host.answer(3);
         assert_eq!(answer.status, Status::CompleterAbort);
@@ -200,7 +203,15 @@ fn malformed_tlps_are_dropped_and_counted() {
     let mut host = Host::new();
     let bar = host.boot()[1];
     let (read, write) = (memory(false, bar, 1, 0xf, 0, 9), memory(true, bar, 1, 0xf, 0, 9));
-    let config = Kind::Config { write: false, forwarded: false, requester: HOST, tag: 1, first: 15, target: 0, offset: 0 };
+    let config = Kind::Config {
+        write: false,
+        forwarded: false,
+        requester: HOST,
+        tag: 1,
+        first: 15,
+        target: 0,
+        offset: 0,
+    };
     let config = Header::new(1, config).emit();
     let bad: Vec<([u32; 4], Vec<u32>)> = vec![
         (with(read, tlp::TYPE, 0b00110), vec![]),
@@ -234,7 +245,15 @@ fn poisoned_requests_change_nothing() {
     let mut host = Host::new();
     let bar = host.boot()[1];
     host.send(&with(memory(true, bar, 1, 0xf, 0, 0), tlp::POISONED, 1), &[1]);
-    let kind = Kind::Config { write: true, forwarded: false, requester: HOST, tag: 6, first: 15, target: BUS << 8, offset: 0x3c };
+    let kind = Kind::Config {
+        write: true,
+        forwarded: false,
+        requester: HOST,
+        tag: 6,
+        first: 15,
+        target: BUS << 8,
+        offset: 0x3c,
+    };
     host.send(&with(Header::new(1, kind).emit(), tlp::POISONED, 1), &[0x55]);
     assert_eq!(host.answer(6).status, Status::UnsupportedRequest);
     host.settle();
@@ -311,7 +330,7 @@ fn a_closed_link_stops_requests_only_after_many_completions() {
     for i in 0..40 {
         host.write(bar + 0x1000, i, 4);
     }
-    host.run(40);
+    host.run(200);
     assert_eq!(host.nvme_writes.len(), 40, "posted writes do not wait for completions");
     host.link_open = true;
     host.settle();
