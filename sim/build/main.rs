@@ -20,7 +20,10 @@ fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("cargo::error={}", error.replace('\n', "%0A"));
+            // Cargo shows one line as the error; a tool's own words follow in the build's output.
+            let (line, details) = error.split_once('\n').unwrap_or((&error, ""));
+            println!("cargo::error={line}");
+            eprintln!("{details}");
             ExitCode::FAILURE
         }
     }

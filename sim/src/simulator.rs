@@ -65,6 +65,7 @@ pub struct Speed {
 
 impl Speed {
     /// Thousands of cycles a second of simulation.
+    #[allow(clippy::cast_precision_loss)]
     pub fn kilohertz(&self) -> f64 {
         self.cycles as f64 / self.busy.as_secs_f64().max(1e-9) / 1e3
     }

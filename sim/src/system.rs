@@ -286,7 +286,7 @@ impl System {
             }
             Kind::Message { .. } => {}
             Kind::Config { .. } => {
-                self.violation(format!("a configuration request towards the host: {header:x?}"))
+                self.violation(format!("a configuration request towards the host: {header:x?}"));
             }
         }
     }

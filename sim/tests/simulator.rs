@@ -111,7 +111,7 @@ fn impossible_accesses_are_refused() {
     let simulator = start();
     let endpoint = simulator.endpoint(VF0).unwrap();
     let out = |result: nitride_driver::Result<()>| {
-        assert!(matches!(result, Err(Error::OutOfRange { .. })), "{result:?}")
+        assert!(matches!(result, Err(Error::OutOfRange { .. })), "{result:?}");
     };
     out(endpoint.bar_read(1, 0, &mut [0; 4]));
     out(endpoint.bar_read(9, 0, &mut [0; 4]));

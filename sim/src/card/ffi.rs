@@ -74,6 +74,7 @@ impl Model {
     }
 
     /// A port's bytes, least significant first.
+    #[inline]
     pub(super) fn port(&self, index: usize) -> &[u8] {
         let (_, width) = ports::NAMES[index];
         // SAFETY: Verilator keeps a port of this width in as many bytes, in the machine's (little-endian)
@@ -82,6 +83,7 @@ impl Model {
     }
 
     /// As [`Model::port`], to write an input's.
+    #[inline]
     pub(super) fn port_mut(&mut self, index: usize) -> &mut [u8] {
         let (_, width) = ports::NAMES[index];
         // SAFETY: as in `port`; `&mut self` makes it the only reference.

@@ -52,21 +52,33 @@ impl Card {
     }
 
     /// A field of up to 57 bits.
+    #[inline]
     fn get(&self, field: Field) -> u64 {
-        let bytes = &self.model.port(field.port)[field.bit / 8..];
+        let bytes = self.model.port(field.port);
+        if bytes.len() == 1 {
+            return u64::from(bytes[0]) >> field.bit & ((1 << field.width) - 1);
+        }
+        let bytes = &bytes[field.bit / 8..];
         let mut word = [0; 8];
         let len = bytes.len().min(8);
         word[..len].copy_from_slice(&bytes[..len]);
         u64::from_le_bytes(word) >> (field.bit % 8) & ((1 << field.width) - 1)
     }
 
+    #[inline]
     fn flag(&self, field: Field) -> bool {
         self.get(field) != 0
     }
 
     /// Sets a field of up to 57 bits.
+    #[inline]
     fn set(&mut self, field: Field, value: u64) {
-        let bytes = &mut self.model.port_mut(field.port)[field.bit / 8..];
+        let bytes = self.model.port_mut(field.port);
+        if bytes.len() == 1 && field.width == ports::NAMES[field.port].1 {
+            bytes[0] = value as u8;
+            return;
+        }
+        let bytes = &mut bytes[field.bit / 8..];
         let mut word = [0; 8];
         let len = bytes.len().min(8);
         word[..len].copy_from_slice(&bytes[..len]);

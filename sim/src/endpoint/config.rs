@@ -84,14 +84,10 @@ impl VirtualConfig {
         self.power_state = 0;
     }
 
-    fn bar(&self, offset: u16) -> Option<usize> {
-        (reg::BAR0..reg::BAR0 + 24).contains(&offset).then(|| usize::from((offset - reg::BAR0) / 4))
-    }
-
     /// The DW at `offset`, where the function's own is `real`.
     pub(super) fn read(&self, offset: u16, real: u32) -> u32 {
-        if let Some(bar) = self.bar(offset) {
-            return self.bars[bar] | self.bar_kinds[bar];
+        if let Some(index) = bar(offset) {
+            return self.bars[index] | self.bar_kinds[index];
         }
         match offset {
             0 => self.ids.unwrap_or(real),
@@ -111,8 +107,8 @@ impl VirtualConfig {
         let shift = 8 * u32::from(offset % 4);
         let touched = (u32::MAX >> (32 - 8 * u32::from(len))) << shift;
         let word = value << shift;
-        if let Some(bar) = self.bar(dw) {
-            self.bars[bar] = (self.bars[bar] & !touched | word & touched) & self.bar_masks[bar];
+        if let Some(index) = bar(dw) {
+            self.bars[index] = (self.bars[index] & !touched | word & touched) & self.bar_masks[index];
             return Effect::None;
         }
         let through = |mask: u32| match (mask & touched) >> shift {
@@ -151,4 +147,9 @@ impl VirtualConfig {
             _ => Effect::None,
         }
     }
+}
+
+/// The BAR that the DW at `offset` is.
+fn bar(offset: u16) -> Option<usize> {
+    (reg::BAR0..reg::BAR0 + 24).contains(&offset).then(|| usize::from((offset - reg::BAR0) / 4))
 }

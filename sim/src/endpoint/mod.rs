@@ -86,7 +86,7 @@ impl Endpoint {
         if !WIDTHS.contains(&len) {
             return Err(out(format!("{len} bytes, not 1, 2, 4 or 8")));
         }
-        if offset % len as u64 != 0 {
+        if !offset.is_multiple_of(len as u64) {
             return Err(out(format!("offset {offset:#x} is not a multiple of {len}")));
         }
         if offset >= place.size {

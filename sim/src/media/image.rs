@@ -107,7 +107,7 @@ impl Image {
         if len == 0 || len % PAGE != 0 {
             return Err(ImageError::Length { path: name, len });
         }
-        if base % PAGE != 0 || base.checked_add(len).is_none_or(|end| end > 1 << 48) {
+        if !base.is_multiple_of(PAGE) || base.checked_add(len).is_none_or(|end| end > 1 << 48) {
             return Err(ImageError::Base { path: name, base });
         }
         let mapping = Mapping::new(&file, len as usize, read_only).map_err(failed("map"))?;
@@ -211,7 +211,7 @@ impl Image {
         pages.sort_by_key(|(page, _)| *page);
         for (page, dirty) in pages {
             for sector in (0..8).filter(|sector| dirty.sectors >> sector & 1 != 0) {
-                if keep.as_mut().is_some_and(|rng| rng.random()) {
+                if keep.as_mut().is_some_and(Rng::random) {
                     let at = sector * SECTOR;
                     self.mapping.write(page as usize * PAGE as usize + at, &dirty.data[at..at + SECTOR]);
                 }

@@ -147,7 +147,10 @@ mod tests {
             let address = access.address + data.len() as u64;
             assert_eq!(u64::from(lower_address), address & 0x7f);
             assert_eq!(usize::from(byte_count), access.len - data.len());
-            assert!(data.is_empty() || address % boundary == 0, "split off the boundary at {address:x}");
+            assert!(
+                data.is_empty() || address.is_multiple_of(boundary),
+                "split off the boundary at {address:x}"
+            );
             let lead = usize::from(lower_address & 3);
             let len = (tlp.payload.len() - lead).min(usize::from(byte_count));
             data.extend_from_slice(&tlp.payload[lead..lead + len]);

@@ -50,7 +50,7 @@ impl Iommu {
         access: Access,
     ) -> Result<(), MapError> {
         let len = memory.len() as u64;
-        if iova % 4096 != 0 || len % 4096 != 0 {
+        if !iova.is_multiple_of(4096) || !len.is_multiple_of(4096) {
             return Err(MapError::Unaligned);
         }
         let end = iova.checked_add(len).ok_or(MapError::TooLong)?;

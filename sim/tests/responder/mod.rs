@@ -1,7 +1,7 @@
 //! A card in software, to test the simulator against: PF0, PF2 with two VFs, each with a 16 KiB BAR of plain
 //! memory whose first registers start a DMA. It knows the edge and the specification and shares nothing with
 //! the root complex but the TLP codec.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::too_many_arguments, clippy::if_not_else)]
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,0 +1,149 @@
+//! The RTL in a system.
+#![cfg(feature = "rtl")]
+
+use nitride_abi::card::{
+    BAR0_SIZE, DEVICE_STORAGE, DEVICE_STORAGE_VF, MSIX_VECTORS, PF_MANAGEMENT, PF_STORAGE, VENDOR_ID,
+    VF_STORAGE_FIRST, VFS,
+};
+use nitride_abi::tlp::{Header, Kind, Status};
+use nitride_sim::{Card, Failure, LinkOptions, Options, System, Tlp};
+
+fn booted(options: Options) -> System {
+    let mut system = System::new(Box::new(Card::new()), options).unwrap();
+    system.boot().unwrap();
+    system
+}
+
+fn bar(system: &System, function: u8) -> u64 {
+    system.topology().function(function).unwrap().bars[0].unwrap().address
+}
+
+fn read(system: &mut System, address: u64, len: u16) -> u64 {
+    let ticket = system.memory_read(address, len);
+    system.wait(ticket).unwrap().iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+fn no_violations(system: &System) {
+    assert!(system.violations().is_empty(), "{:?}", system.violations());
+}
+
+#[test]
+fn the_card_comes_up_with_its_functions() {
+    for stall_percent in [0, 40] {
+        let link = LinkOptions { stall_percent, ..LinkOptions::default() };
+        let mut system = booted(Options { link, ..Options::default() });
+        let topology = system.topology().clone();
+        let mut expected = vec![PF_MANAGEMENT, PF_STORAGE];
+        expected.extend(VF_STORAGE_FIRST..VF_STORAGE_FIRST + VFS);
+        assert_eq!(topology.functions.iter().map(|f| f.number).collect::<Vec<_>>(), expected);
+        for function in &topology.functions {
+            assert_eq!((function.vendor, function.bars[0].unwrap().size), (VENDOR_ID, BAR0_SIZE));
+        }
+        let (pf, vf) = (topology.function(PF_STORAGE).unwrap(), topology.function(VF_STORAGE_FIRST).unwrap());
+        assert_eq!((pf.device, vf.device), (DEVICE_STORAGE, DEVICE_STORAGE_VF));
+        assert_eq!(usize::from(vf.msix_vectors()), MSIX_VECTORS);
+        assert!(system.settle(100_000), "an idle card is not busy");
+        no_violations(&system);
+    }
+}
+
+#[test]
+fn every_controller_answers_at_its_own_bar() {
+    let mut system = booted(Options::default());
+    for number in std::iter::once(PF_STORAGE).chain(VF_STORAGE_FIRST..VF_STORAGE_FIRST + VFS) {
+        let base = bar(&system, number);
+        assert_eq!(read(&mut system, base + 8, 4), 0x0001_0400, "VS of function {number} (NVMe 1.4 §3.1.2)");
+        assert_eq!(read(&mut system, base, 8) & 0xffff, 1023, "CAP.MQES of function {number}");
+        assert_eq!(
+            read(&mut system, base, 8),
+            u64::from(read(&mut system, base, 4) as u32) | read(&mut system, base + 4, 4) << 32
+        );
+    }
+    no_violations(&system);
+}
+
+#[test]
+fn a_function_that_is_reset_answers_again() {
+    let mut system = booted(Options::default());
+    for number in [VF_STORAGE_FIRST, PF_STORAGE] {
+        let base = bar(&system, number);
+        let aqa = base + 0x24;
+        system.memory_write(aqa, &0x001f_001fu32.to_le_bytes()).unwrap();
+        assert_eq!(read(&mut system, aqa, 4), 0x001f_001f);
+        system.reset(number).unwrap();
+        assert_eq!(read(&mut system, base + 8, 4), 0x0001_0400);
+        assert_eq!(read(&mut system, aqa, 4), 0, "AQA is reset with function {number}");
+    }
+    let vf = bar(&system, VF_STORAGE_FIRST + 1);
+    assert_eq!(read(&mut system, vf + 8, 4), 0x0001_0400, "the VFs of a PF that was reset are enabled again");
+    no_violations(&system);
+}
+
+#[test]
+fn what_is_not_there_gets_unsupported_request() {
+    let mut system = booted(Options::default());
+    for function in [1, 3, 8, 24, 31, 32, 255] {
+        let ticket = system.config_read(function, 0, 4);
+        assert_eq!(
+            system.wait(ticket),
+            Err(Failure::Status(Status::UnsupportedRequest)),
+            "function {function}"
+        );
+    }
+    let ticket = system.memory_read(0x0f_0000_0000, 4);
+    assert_eq!(system.wait(ticket), Err(Failure::Status(Status::UnsupportedRequest)));
+    no_violations(&system);
+}
+
+#[test]
+fn requests_of_kinds_that_no_function_has_are_answered_or_dropped_and_nothing_hangs() {
+    let mut system = booted(Options::default());
+    let base = bar(&system, PF_STORAGE);
+    let kind = Kind::Memory { write: false, requester: 0, tag: 0xf0, first: 15, last: 0, address: base };
+    let mut io_read = Header::new(1, kind).emit();
+    // IORd has no 4-DW form; Type 0b00010, Fmt 0b000.
+    io_read[0] = 0x0200_0001;
+    io_read[2] = 0x1000;
+    system.inject(Tlp { header: io_read, payload: Vec::new() });
+    let poisoned =
+        Kind::Memory { write: true, requester: 0, tag: 0, first: 15, last: 0, address: base + 0x24 };
+    let poisoned = Header { poisoned: true, ..Header::new(1, poisoned) };
+    system.inject(Tlp::new(&poisoned, vec![0xff; 4]));
+    let stray = Kind::Completion {
+        data: true,
+        completer: 0,
+        status: Status::Success,
+        byte_count: 4,
+        requester: 0x0110,
+        tag: 0x55,
+        lower_address: 0,
+    };
+    system.inject(Tlp::new(&Header::new(1, stray), vec![0xff; 4]));
+    assert!(system.settle(100_000));
+    assert_eq!(read(&mut system, base + 0x24, 4), 0, "a poisoned write has no effect");
+    let answer = system.take_raw_completion().expect("an I/O read is a non-posted request: it is completed");
+    let answer = Header::parse(&answer.header).unwrap();
+    assert!(
+        matches!(answer.kind, Kind::Completion { status: Status::UnsupportedRequest, tag: 0xf0, .. }),
+        "{answer:?}"
+    );
+    no_violations(&system);
+}
+
+#[test]
+#[ignore = "a measurement: run it with --release --ignored --nocapture"]
+fn speed() {
+    let mut system = booted(Options::default());
+    for (what, busy) in [("idle", false), ("config reads", true)] {
+        let (start, from) = (std::time::Instant::now(), system.counters().simulated);
+        for n in 0..200_000u32 {
+            if busy && n % 20 == 0 {
+                let ticket = system.config_read(0, 0, 4);
+                let _ = system.poll(ticket);
+            }
+            system.step();
+        }
+        let cycles = f64::from((system.counters().simulated - from) as u32);
+        println!("{what}: {:.0} kHz", cycles / start.elapsed().as_secs_f64() / 1e3);
+    }
+}
