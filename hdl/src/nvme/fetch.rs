@@ -171,6 +171,14 @@ impl Default for Fetch {
     }
 }
 
+#[cfg(test)]
+impl Fetch {
+    /// Command slots that no command has.
+    pub fn free_slots(&self) -> u64 {
+        self.slots.level.val().to_u64()
+    }
+}
+
 impl Logic for Fetch {
     #[hdl]
     fn update(&mut self) {

@@ -93,6 +93,14 @@ pub struct Front {
     retire: Retire,
 }
 
+#[cfg(test)]
+impl Front {
+    /// Command slots that no command has.
+    pub fn free_slots(&self) -> u64 {
+        self.fetch.free_slots()
+    }
+}
+
 impl Logic for Front {
     #[hdl]
     fn update(&mut self) {

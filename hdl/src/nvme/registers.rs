@@ -213,11 +213,11 @@ pub struct Registers {
     halves: Reg<Bits<2>>,
     step_now: Reg<Step>,
     controller: Reg<Bits<4>>,
-    function: Reg<Bits<5>>,
+    reset_function: Reg<Bits<5>>,
     controls: Ram<Control, 4>,
     control: Reg<Control>,
     worklist: Fifo<Bits<4>, 4>,
-    new: Signal<Local, Control>,
+    updated: Signal<Local, Control>,
     push: Signal<Local, Bit>,
 }
 
@@ -251,7 +251,7 @@ impl Logic for Registers {
         } else if resetting {
             self.client.d.next = Client::FunctionReset;
             self.controller.d.next = controller_of(self.flr.data.val());
-            self.function.d.next = self.flr.data.val();
+            self.reset_function.d.next = self.flr.data.val();
             self.state.d.next = if is_controller(self.flr.data.val()) { State::Read } else { State::FunctionReset };
         } else if failing {
             self.client.d.next = Client::Fatal;
@@ -290,79 +290,79 @@ impl Logic for Registers {
         let was_enabled = control.cc.get_bit(0);
         let enabled = cc.get_bit(0);
         let shutdown = cc.get_bits::<2>(cc::SHN.lsb as usize) != 0;
-        self.new.next = control;
+        self.updated.next = control;
         match client {
             Client::Bus => {
                 if request.write {
                     if word == self::word(register::CC) && high {
-                        self.new.next.cc = cc;
+                        self.updated.next.cc = cc;
                         if was_enabled && !enabled {
-                            self.new.next.stopping = true;
+                            self.updated.next.stopping = true;
                         }
                         if !was_enabled && enabled {
-                            self.new.next.shut = false;
-                            self.new.next.fatal = false;
+                            self.updated.next.shut = false;
+                            self.updated.next.fatal = false;
                         }
                         if shutdown && (!control.shut || was_enabled != enabled) {
-                            self.new.next.shutting = true;
+                            self.updated.next.shutting = true;
                         }
                     }
                     if word == self::word(register::AQA) && high {
-                        self.new.next.submission_last = upper.get_bits::<12>(aqa::ASQS.lsb as usize);
-                        self.new.next.completion_last = upper.get_bits::<12>(aqa::ACQS.lsb as usize);
+                        self.updated.next.submission_last = upper.get_bits::<12>(aqa::ASQS.lsb as usize);
+                        self.updated.next.completion_last = upper.get_bits::<12>(aqa::ACQS.lsb as usize);
                     }
                     if word == self::word(register::ASQ) {
-                        self.new.next.submission_base = write_base(control.submission_base, request.data, low, high);
+                        self.updated.next.submission_base = write_base(control.submission_base, request.data, low, high);
                     }
                     if word == self::word(register::ACQ) {
-                        self.new.next.completion_base = write_base(control.completion_base, request.data, low, high);
+                        self.updated.next.completion_base = write_base(control.completion_base, request.data, low, high);
                     }
                 }
             }
             Client::Lifecycle => match self.step_now.q.val() {
                 Step::Started => {
-                    self.new.next.ready = !control.stopping;
+                    self.updated.next.ready = !control.stopping;
                 }
                 Step::Failed => {
-                    self.new.next.fatal = true;
+                    self.updated.next.fatal = true;
                 }
                 Step::Stopped => {
-                    self.new.next.stopping = false;
-                    self.new.next.function_reset = false;
-                    self.new.next.ready = false;
-                    self.new.next.fatal = false;
-                    self.new.next.shut = false;
-                    self.new.next.flushed = false;
+                    self.updated.next.stopping = false;
+                    self.updated.next.function_reset = false;
+                    self.updated.next.ready = false;
+                    self.updated.next.fatal = false;
+                    self.updated.next.shut = false;
+                    self.updated.next.flushed = false;
                     if control.function_reset {
-                        self.new.next.shutting = false;
-                        self.new.next.cc = bits::<24>(0);
-                        self.new.next.submission_last = bits::<12>(0);
-                        self.new.next.completion_last = bits::<12>(0);
-                        self.new.next.submission_base = bits::<52>(0);
-                        self.new.next.completion_base = bits::<52>(0);
+                        self.updated.next.shutting = false;
+                        self.updated.next.cc = bits::<24>(0);
+                        self.updated.next.submission_last = bits::<12>(0);
+                        self.updated.next.completion_last = bits::<12>(0);
+                        self.updated.next.submission_base = bits::<52>(0);
+                        self.updated.next.completion_base = bits::<52>(0);
                     }
                 }
                 Step::Flushed => {
-                    self.new.next.flushed = true;
+                    self.updated.next.flushed = true;
                 }
                 Step::ShutDown => {
-                    self.new.next.shutting = false;
-                    self.new.next.flushed = false;
-                    self.new.next.shut = true;
+                    self.updated.next.shutting = false;
+                    self.updated.next.flushed = false;
+                    self.updated.next.shut = true;
                 }
                 Step::Query | Step::Again => {}
             },
             Client::FunctionReset => {
-                self.new.next.stopping = true;
-                self.new.next.function_reset = true;
+                self.updated.next.stopping = true;
+                self.updated.next.function_reset = true;
             }
             Client::Fatal => {
-                self.new.next.fatal = true;
+                self.updated.next.fatal = true;
             }
         }
         let query = client == Client::Lifecycle && self.step_now.q.val() == Step::Query;
         let held = control.queued && (client != Client::Lifecycle || query);
-        let work = has_work(self.new.val());
+        let work = has_work(self.updated.val());
         self.push.next = acting && work && !held;
         if acting {
             let reset_done = client == Client::Lifecycle
@@ -376,11 +376,11 @@ impl Logic for Registers {
                 State::Pick
             };
             if reset_done {
-                self.function.d.next = function_of(controller);
+                self.reset_function.d.next = function_of(controller);
             }
         }
         self.controls.write_address.next = controller;
-        self.controls.write_data.next = self.new.val();
+        self.controls.write_data.next = self.updated.val();
         self.controls.write_data.next.queued = work || held;
         self.controls.write_enable.next = acting;
         self.worklist.sink.data.next = controller;
@@ -395,7 +395,7 @@ impl Logic for Registers {
         if state == State::Respond && self.response.ready.val() {
             self.state.d.next = State::Pick;
         }
-        self.flr_done.data.next = self.function.q.val();
+        self.flr_done.data.next = self.reset_function.q.val();
         self.flr_done.valid.next = state == State::FunctionReset;
         if state == State::FunctionReset && self.flr_done.ready.val() {
             self.state.d.next = State::Pick;

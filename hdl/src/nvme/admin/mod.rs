@@ -1,10 +1,10 @@
 //! The admin command set (NVMe 1.4 §5). What the card answers where the specification leaves a choice is the list
 //! of `nvme_model` in the crate `nitride-tests`.
 
-mod content;
-mod pages;
-mod queue_commands;
-mod settings;
+pub(super) mod content;
+pub(super) mod pages;
+pub(super) mod queue_commands;
+pub(super) mod settings;
 mod templates;
 
 use nitride_abi::nvme::command::admin;

@@ -195,9 +195,9 @@ impl Logic for Pages {
                         self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
                     }
                 } else {
-                    let smart = kind == log::SMART as u64;
+                    let health = kind == log::SMART as u64;
                     self.last.d.next = length;
-                    self.subject.d.next.template = if smart {
+                    self.subject.d.next.template = if health {
                         Template::Smart
                     } else if kind == log::FIRMWARE_SLOT as u64 {
                         Template::Firmware
@@ -208,7 +208,7 @@ impl Logic for Pages {
                         self.status.d.next = bits::<15>(Status::INVALID_LOG_PAGE.bits() as u64);
                     } else if length >= PAGE_DWORDS {
                         self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
-                    } else if smart && nsid != 0 && !nsid.all() {
+                    } else if health && nsid != 0 && !nsid.all() {
                         self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
                     }
                 }

@@ -38,14 +38,34 @@ impl QueuePair {
     }
 }
 
-enum WriteDma {
-    Idle,
-    Running { port: usize, request: DmaWriteRequest, done: u64, asked: Option<u64>, bytes: Vec<u8> },
+struct WriteDma {
+    port: usize,
+    request: DmaWriteRequest,
+    /// A row was asked for in this cycle.
+    asked: bool,
+    bytes: Vec<u8>,
 }
 
-/// See the module.
+/// The front end and what is around it.
 pub struct Host {
     pub uut: Front,
+    pub around: Surroundings,
+}
+
+impl std::ops::Deref for Host {
+    type Target = Surroundings;
+    fn deref(&self) -> &Surroundings {
+        &self.around
+    }
+}
+impl std::ops::DerefMut for Host {
+    fn deref_mut(&mut self) -> &mut Surroundings {
+        &mut self.around
+    }
+}
+
+/// What is around the front end. Addresses beyond the memory wrap.
+pub struct Surroundings {
     pub memory: Vec<u8>,
     pub cycles: u64,
     /// I/O commands that were started and not answered.
@@ -56,20 +76,15 @@ pub struct Host {
     pub resets_done: Vec<u8>,
     /// Let reads of entries fail.
     pub fail_reads: bool,
-    /// Functions that have done DMA since this was cleared.
-    pub dma_functions: Vec<u8>,
     reads: VecDeque<(u64, DmaReadRequest, usize)>,
     writes: [VecDeque<(u64, DmaWriteRequest)>; 2],
-    write: WriteDma,
+    write: Option<WriteDma>,
     results: VecDeque<CommandResult>,
 }
 
-impl Host {
-    pub fn new() -> Self {
-        let mut uut = Front::default();
-        uut.connect_all();
+impl Default for Surroundings {
+    fn default() -> Self {
         Self {
-            uut,
             memory: vec![0; 1 << 20],
             cycles: 0,
             io: VecDeque::new(),
@@ -77,17 +92,18 @@ impl Host {
             interrupts: vec![],
             resets_done: vec![],
             fail_reads: false,
-            dma_functions: vec![],
             reads: VecDeque::new(),
             writes: Default::default(),
-            write: WriteDma::Idle,
+            write: None,
             results: VecDeque::new(),
         }
     }
+}
 
-    /// One cycle of everything around the front end.
-    pub fn cycle(&mut self) {
-        let uut = &mut self.uut;
+impl Surroundings {
+    /// A cycle, up to the clock's edge: takes what the last edge brought, sets inputs, and notes what moves at the next.
+    pub fn drive(&mut self, uut: &mut Front) {
+        self.collect(uut);
         uut.response.ready.next = true;
         uut.flr_done.ready.next = true;
         uut.read.ready.next = self.reads.len() < 16;
@@ -95,76 +111,94 @@ impl Host {
         uut.entry.ready.next = self.writes[1].len() < 2;
         uut.io.ready.next = true;
         uut.interrupt.ready.next = true;
-
-        // DMA reads: two rows of an entry, then the end.
-        let mut landing = LandingWrite::default();
-        uut.read_done.valid.next = false;
-        if let Some((due, request, rows)) = self.reads.front_mut()
-            && *due <= self.cycles
-        {
-            let address = request.address.to_u64() as usize;
-            if *rows < 2 && !self.fail_reads {
-                let at = address + 32 * *rows;
-                let mut data: Bits<256> = Bits::default();
-                for (i, byte) in self.memory[at..at + 32].iter().enumerate() {
-                    data = data | (bit_cast::<256, 8>(Bits::from(u64::from(*byte))) << (8 * i as u64));
-                }
-                landing = LandingWrite {
-                    enable: 0xff.into(),
-                    wrap: 0.into(),
-                    row: ((request.destination.to_u64() >> 3) + *rows as u64).into(),
-                    data,
-                };
-                *rows += 1;
-            } else {
-                let status = if self.fail_reads { DmaStatus::Failed } else { DmaStatus::Ok };
-                uut.read_done.data.next = DmaDone { context: request.context, status };
-                uut.read_done.valid.next = true;
-                self.reads.pop_front();
-            }
-        }
-        uut.landing.next = landing;
-
-        // DMA writes: one at a time, a row a cycle.
-        uut.page_done.valid.next = false;
-        uut.entry_done.valid.next = false;
-        if matches!(self.write, WriteDma::Idle) {
-            for port in 0..2 {
-                if self.writes[port].front().is_some_and(|(due, _)| *due <= self.cycles) {
-                    let request = self.writes[port].pop_front().map(|w| w.1).unwrap_or_default();
-                    self.write = WriteDma::Running { port, request, done: 0, asked: None, bytes: vec![] };
-                    break;
-                }
-            }
-        }
-        if let WriteDma::Running { port, request, done, asked, bytes } = &mut self.write {
-            let (start, length) = (request.source.to_u64(), request.length.to_u64());
-            if *done < length {
-                let dw = start + *done;
-                if asked.is_none() {
-                    uut.launch.next = LaunchRead { wrap: 0.into(), row: (dw >> 3).into() };
-                    *asked = Some(dw);
-                }
-            } else {
-                let context = DmaDone { context: request.context, status: DmaStatus::Ok };
-                let at = request.address.to_u64() as usize;
-                self.memory[at..at + bytes.len()].copy_from_slice(bytes);
-                self.dma_functions.push(request.function.to_u64() as u8);
-                if *port == 0 {
-                    uut.page_done.data.next = context;
-                    uut.page_done.valid.next = true;
-                } else {
-                    uut.entry_done.data.next = context;
-                    uut.entry_done.valid.next = true;
-                }
-                self.write = WriteDma::Idle;
-            }
-        }
-
         uut.io_result.valid.next = !self.results.is_empty();
         uut.io_result.data.next = self.results.front().copied().unwrap_or_default();
-
+        self.read(uut);
+        self.write(uut);
         low(uut);
+        self.note(uut);
+        self.cycles += 1;
+    }
+
+    fn at(&self, address: usize, length: usize) -> usize {
+        (address % self.memory.len()).min(self.memory.len() - length)
+    }
+
+    /// DMA reads, in their order: two rows of an entry, then the end.
+    fn read(&mut self, uut: &mut Front) {
+        uut.read_done.valid.next = false;
+        uut.landing.next = LandingWrite::default();
+        let Some((due, request, row)) = self.reads.front().copied() else { return };
+        if due > self.cycles {
+            return;
+        }
+        if row < 2 && !self.fail_reads {
+            let at = self.at(request.address.to_u64() as usize + 32 * row, 32);
+            uut.landing.next = LandingWrite {
+                enable: 0xff.into(),
+                wrap: 0.into(),
+                row: ((request.destination.to_u64() >> 3) + row as u64).into(),
+                data: row_of(&self.memory[at..at + 32]),
+            };
+            self.reads[0].2 += 1;
+        } else {
+            let status = if self.fail_reads { DmaStatus::Failed } else { DmaStatus::Ok };
+            uut.read_done.data.next = DmaDone { context: request.context, status };
+            uut.read_done.valid.next = true;
+            self.reads.pop_front();
+        }
+    }
+
+    /// DMA writes, one at a time, a row a cycle, then the end.
+    fn write(&mut self, uut: &mut Front) {
+        uut.page_done.valid.next = false;
+        uut.entry_done.valid.next = false;
+        if self.write.is_none() {
+            let due = |queue: &VecDeque<(u64, DmaWriteRequest)>| queue.front().is_some_and(|(due, _)| *due <= self.cycles);
+            if let Some(port) = self.writes.iter().position(due) {
+                let request = self.writes[port].pop_front().map(|w| w.1).unwrap_or_default();
+                self.write = Some(WriteDma { port, request, asked: false, bytes: vec![] });
+            }
+        }
+        let Some(write) = &mut self.write else { return };
+        let moved = write.bytes.len() as u64 / 4;
+        if moved < write.request.length.to_u64() {
+            let dw = write.request.source.to_u64() + moved;
+            uut.launch.next = LaunchRead { wrap: 0.into(), row: (dw >> 3).into() };
+            write.asked = true;
+            return;
+        }
+        let done = DmaDone { context: write.request.context, status: DmaStatus::Ok };
+        if write.port == 0 {
+            uut.page_done.data.next = done;
+            uut.page_done.valid.next = true;
+        } else {
+            uut.entry_done.data.next = done;
+            uut.entry_done.valid.next = true;
+        }
+        let (address, bytes) = (write.request.address.to_u64() as usize, std::mem::take(&mut write.bytes));
+        let at = self.at(address, bytes.len());
+        self.memory[at..at + bytes.len()].copy_from_slice(&bytes);
+        self.write = None;
+    }
+
+    /// The row that the last cycle asked for.
+    fn collect(&mut self, uut: &Front) {
+        let Some(write) = &mut self.write else { return };
+        if !std::mem::take(&mut write.asked) {
+            return;
+        }
+        let row = uut.launch_data.val();
+        let first = write.request.source.to_u64() + write.bytes.len() as u64 / 4;
+        let end = write.request.source.to_u64() + write.request.length.to_u64();
+        for dw in first..end.min((first & !7) + 8) {
+            let word = (row >> (32 * (dw & 7))).get_bits::<32>(0).to_u64() as u32;
+            write.bytes.extend(word.to_le_bytes());
+        }
+    }
+
+    /// What the front end gives at the next edge.
+    fn note(&mut self, uut: &Front) {
         let later = self.cycles + DMA_LATENCY;
         if uut.read.valid.val() && uut.read.ready.val() {
             self.reads.push_back((later, uut.read.data.val(), 0));
@@ -174,6 +208,9 @@ impl Host {
         }
         if uut.entry.valid.val() && uut.entry.ready.val() {
             self.writes[1].push_back((later, uut.entry.data.val()));
+        }
+        if uut.io_result.valid.val() && uut.io_result.ready.val() {
+            self.results.pop_front();
         }
         if uut.io.valid.val() {
             let command = uut.io.data.val();
@@ -189,24 +226,30 @@ impl Host {
         if uut.flr_done.valid.val() {
             self.resets_done.push(uut.flr_done.data.val().to_u64() as u8);
         }
-        if uut.io_result.valid.val() && uut.io_result.ready.val() {
-            self.results.pop_front();
-        }
-        step(uut);
-        if let WriteDma::Running { request, done, asked, bytes, .. } = &mut self.write
-            && let Some(dw) = asked.take()
-        {
-            let row = uut.launch_data.val();
-            let end = request.source.to_u64() + request.length.to_u64();
-            for lane in (dw & 7)..8 {
-                if (dw & !7) + lane < end {
-                    let word = (row >> (32 * lane)).get_bits::<32>(0).to_u64() as u32;
-                    bytes.extend(word.to_le_bytes());
-                    *done += 1;
-                }
-            }
-        }
-        self.cycles += 1;
+    }
+
+    /// No DMA and no I/O is under way.
+    pub fn is_idle(&self) -> bool {
+        self.reads.is_empty() && self.writes.iter().all(VecDeque::is_empty) && self.write.is_none() && self.results.is_empty()
+    }
+}
+
+/// 32 bytes of memory as a row.
+fn row_of(bytes: &[u8]) -> Bits<256> {
+    bytes.iter().rev().fold(Bits::default(), |row, byte| row << 8 | bit_cast::<256, 8>(Bits::from(u64::from(*byte))))
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let mut uut = Front::default();
+        uut.connect_all();
+        Self { uut, around: Surroundings::default() }
+    }
+
+    /// One cycle of everything.
+    pub fn cycle(&mut self) {
+        self.around.drive(&mut self.uut);
+        step(&mut self.uut);
     }
 
     /// Runs until `until` is true.
@@ -222,11 +265,7 @@ impl Host {
 
     /// Nothing is in flight.
     pub fn is_idle(&mut self) -> bool {
-        !self.uut.busy.val()
-            && self.reads.is_empty()
-            && self.writes.iter().all(VecDeque::is_empty)
-            && matches!(self.write, WriteDma::Idle)
-            && self.results.is_empty()
+        !self.uut.busy.val() && self.around.is_idle()
     }
 
     /// Runs until nothing happens any more.
@@ -365,6 +404,11 @@ impl Host {
         self.cycle();
         self.uut.volume.next = VolumeUpdate::default();
         self.cycle();
+    }
+
+    /// Command slots that no command has.
+    pub fn free_slots(&self) -> u64 {
+        self.uut.free_slots()
     }
 
     /// Resets a function.

@@ -2,4 +2,5 @@
 
 mod directed;
 mod host;
+mod hostile;
 mod leaves;
