@@ -1,5 +1,6 @@
 //! `cargo xtask`: the only command that a newcomer needs beside Rust.
 
+mod bench;
 mod demo;
 mod lab;
 mod setup;
@@ -26,6 +27,8 @@ enum Task {
     Setup,
     /// Show a Linux guest with its disk on the card, and check the disk from outside
     Demo,
+    /// Measure the card in clock cycles, and its simulation
+    Bench(bench::Args),
     /// Run every check and test
     Test,
     /// Run a command, or a shell, on a Linux host with KVM, VFIO and an IOMMU in QEMU
@@ -49,6 +52,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             println!("setup: everything is there");
             Ok(ExitCode::SUCCESS)
         }
+        Task::Bench(args) => bench::run(&args),
         Task::Demo => demo::run(),
         Task::Test => test::run(),
         Task::Lab(args) => lab::run(args),
