@@ -101,7 +101,9 @@ impl Load {
             let (blocks, buffer) = ((self.size / BLOCK) as u32, &queue.buffer);
             let command = match self.pattern {
                 Pattern::Read => Command::Read { namespace: 1, lba, blocks, buffer, offset: 0 },
-                Pattern::Write => Command::Write { namespace: 1, lba, blocks, buffer, offset: 0, durable: false },
+                Pattern::Write => {
+                    Command::Write { namespace: 1, lba, blocks, buffer, offset: 0, durable: false }
+                }
             };
             if queue.pair.submit(&command)?.is_none() {
                 break;

@@ -46,7 +46,10 @@ fn bench(json: Option<&str>) -> Result<(), Error> {
         CLOCK / 1e6
     );
     println!();
-    println!("{:<8}{:>6}{:>7}{:>11}{:>17}{:>13}{:>8}", "", "bytes", "depth", "functions", "cycles/command", "IOPS", "kHz");
+    println!(
+        "{:<8}{:>6}{:>7}{:>11}{:>17}{:>13}{:>8}",
+        "", "bytes", "depth", "functions", "cycles/command", "IOPS", "kHz"
+    );
     let mut rows = Vec::new();
     for load in loads() {
         let result = load.run(&system)?;
@@ -85,7 +88,8 @@ fn bench(json: Option<&str>) -> Result<(), Error> {
 }
 
 fn write(path: &str, report: &Value) -> Result<(), Error> {
-    std::fs::write(path, format!("{report:#}\n")).map_err(|error| format!("cannot write {path}: {error}").into())
+    std::fs::write(path, format!("{report:#}\n"))
+        .map_err(|error| format!("cannot write {path}: {error}").into())
 }
 
 /// 4 KiB and 512 B, reads and writes, one at a time and 32, on one function and on all.

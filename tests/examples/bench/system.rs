@@ -40,7 +40,8 @@ impl System {
             let volume = Volume { base, blocks: BYTES / 512, large_blocks: false, read_only: false };
             management.set_volume(index + 1, 1, volume)?;
             let function = Arc::new(simulator.endpoint(VF_STORAGE_FIRST + index)?);
-            let options = NvmeOptions { queue_entries: DEPTH + 1, wait: Wait::Poll, ..NvmeOptions::default() };
+            let options =
+                NvmeOptions { queue_entries: DEPTH + 1, wait: Wait::Poll, ..NvmeOptions::default() };
             drivers.push(Nvme::open(function, options)?);
         }
         Ok(Self { simulator, functions: drivers, _images: images })

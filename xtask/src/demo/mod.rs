@@ -63,6 +63,7 @@ impl Demo {
                 "in the lab: this machine's KVM cannot run a guest at speed"
             }
         );
+        println!("demo: booting ...");
         let card = Card::start(&self.nitride, &self.folder)?;
         let watch = Watch::new(File::create(self.at("console.log"))?);
         let start = Instant::now();

@@ -9,13 +9,13 @@ use crate::sh;
 
 /// Checks the file system in `image`, and every file of its `tree` against the list of checksums.
 pub fn image(image: &Path, checksums: &Path) -> Result<()> {
-    sh::output(sh::command("e2fsck").arg("-fn").arg(image))
+    sh::output(sh::command("/sbin/e2fsck").arg("-fn").arg(image))
         .context("e2fsck -fn finds faults in the card's disk")?;
     println!("demo: host: e2fsck -fn finds no fault");
     let folder = tempfile::Builder::new().prefix("nitride-tree").tempdir()?;
     let dump = format!("rdump /tree \"{}\"", folder.path().display());
     // debugfs complains that it cannot set owners if it is not run by root; the checksums tell what counts.
-    sh::output(sh::command("debugfs").args(["-R", &dump]).arg(image))
+    sh::output(sh::command("/sbin/debugfs").args(["-R", &dump]).arg(image))
         .context("cannot read the card's disk")?;
     let tree = folder.path().join("tree");
     if !tree.is_dir() {
@@ -28,4 +28,31 @@ pub fn image(image: &Path, checksums: &Path) -> Result<()> {
     let files = fs::read_to_string(checksums)?.lines().count();
     println!("demo: host: the checksums of all {files} files are right");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"a line that is found nowhere else in the image";
+
+    #[test]
+    fn one_wrong_byte_in_a_file_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("root/tree")).unwrap();
+        fs::write(at("root/tree/file"), TEXT).unwrap();
+        let list = sh::output(sh::command("sha256sum").arg("file").current_dir(at("root/tree"))).unwrap();
+        fs::write(at("list"), list + "\n").unwrap();
+        let disk = at("disk.img");
+        let mut mkfs = sh::command("/sbin/mke2fs");
+        sh::output(mkfs.args(["-q", "-t", "ext4", "-d"]).arg(at("root")).arg(&disk).arg("4M")).unwrap();
+        image(&disk, &at("list")).unwrap();
+
+        let mut bytes = fs::read(&disk).unwrap();
+        let place = bytes.windows(TEXT.len()).position(|window| window == TEXT).unwrap();
+        bytes[place] ^= 1;
+        fs::write(&disk, bytes).unwrap();
+        assert!(image(&disk, &at("list")).unwrap_err().to_string().contains("differs"));
+    }
 }

@@ -54,7 +54,7 @@ fn download(folder: &Path) -> Result<()> {
         std::os::unix::fs::symlink("usr/lib", partial.join("lib"))?;
     }
     let release = release(&partial)?;
-    sh::output(sh::command("depmod").arg("-b").arg(&partial).arg(&release))
+    sh::output(sh::command("/sbin/depmod").arg("-b").arg(&partial).arg(&release))
         .context("lab: cannot index the modules")?;
     let image = fs::read(partial.join("boot").join(format!("vmlinuz-{release}")))?;
     fs::write(partial.join("vmlinux"), vmlinux(&image).context("lab: cannot unpack Debian's kernel image")?)?;
