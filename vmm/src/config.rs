@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::boot::DEFAULT_CMDLINE;
+use crate::boot::{Boot, DEFAULT_CMDLINE};
 use crate::layout::{self, Layout};
 use crate::pci::root::FUNCTIONS_MAX;
 
@@ -162,6 +162,13 @@ impl Description {
             stats: self.stats,
             seccomp: self.seccomp.unwrap_or(true),
         })
+    }
+}
+
+impl Config {
+    /// What the machine boots.
+    pub fn boot(&self) -> Boot<'_> {
+        Boot { kernel: &self.kernel, initrd: self.initrd.as_deref(), cmdline: &self.cmdline }
     }
 }
 

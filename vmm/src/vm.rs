@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use vmm_sys_util::signal::Killable;
 
 use crate::api::{self, Api};
-use crate::boot::{self, Boot};
+use crate::boot;
 use crate::config::Config;
 use crate::cpu::{self, Ended, Run};
 use crate::devices::{Devices, Power};
@@ -108,10 +108,8 @@ impl Vm {
         let io = |what| move |source| Error::Io { what, source };
         let kvm = kvm::open()?;
         let regions = memory::allocate(&config.layout)?;
-        let boot =
-            Boot { kernel: &config.kernel, initrd: config.initrd.as_deref(), cmdline: &config.cmdline };
         let tables = acpi::tables(&config.layout, config.cpus);
-        let entry = boot::load(&memory::for_loader(&regions)?, &config.layout, &boot, &tables)?;
+        let entry = boot::load(&memory::for_loader(&regions)?, &config.layout, &config.boot(), &tables)?;
 
         let guest = Guest::new(&kvm, regions)?;
         let refused = |what| move |error| kvm::Error::call(what, error);

@@ -88,6 +88,14 @@ pub struct Boot<'a> {
     pub cmdline: &'a str,
 }
 
+impl Boot<'_> {
+    /// Whether the files can be opened: the error that [`load`] would give, before anything is made.
+    pub fn check(&self) -> Result<(), Error> {
+        open("kernel", self.kernel)?;
+        self.initrd.map_or(Ok(()), |initrd| open("initrd", initrd).map(drop))
+    }
+}
+
 /// Where things were loaded: what the kernel is told.
 #[derive(Debug, Clone)]
 struct Loaded {

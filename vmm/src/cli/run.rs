@@ -41,8 +41,8 @@ pub struct Args {
     /// Memory: MiB, or with the suffix K, M or G [default: 256M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
-    /// PCI function: the vfio-user socket of a card's daemon, or the address of a device on vfio-pci (0000:01:00.1); may
-    /// be given several times
+    /// PCI function: the vfio-user socket of a card's daemon, or the PCI address of a function that is
+    /// bound to vfio-pci; may be given several times
     #[arg(long = "function", value_name = "SOCKET|ADDRESS")]
     functions: Vec<String>,
     /// Unix socket for control: a JSON object a line, {"op": "status"}, {"op": "exits"} or {"op": "stop"}
@@ -59,6 +59,7 @@ pub struct Args {
 /// Runs the machine to its end.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = config(args)?;
+    config.boot().check()?;
     let verdict = probe::probe();
     if !verdict.usable {
         bail!("this machine's KVM cannot run a guest: {}", verdict.detail);
@@ -96,8 +97,8 @@ fn config(args: Args) -> anyhow::Result<Config> {
 
 /// The function that `name` names.
 fn open(name: &str) -> anyhow::Result<Arc<dyn Function>> {
-    if vfio::parse_address(name).is_some() {
-        return Ok(Arc::new(Vfio::open(name)?));
-    }
-    Ok(Arc::new(VfioUser::open(name.as_ref())?))
+    Ok(match vfio::parse_address(name) {
+        Some(address) => Arc::new(Vfio::open(&address)?),
+        None => Arc::new(VfioUser::open(name.as_ref())?),
+    })
 }
