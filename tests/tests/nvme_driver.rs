@@ -122,7 +122,7 @@ fn data_survives_every_prp_shape_with_interrupts_over_vfio_user() {
 fn zeroes_and_deallocation_leave_the_neighbours_alone() {
     let (nvme, queue) = opened(model(), options(Wait::Poll));
     let buffer = nvme.allocate(64 << 10).unwrap();
-    buffer.write(0, &[0xff; 64 << 10]).unwrap();
+    buffer.write(0, &vec![0xff; 64 << 10]).unwrap();
     let write =
         Command::Write { namespace: LARGE, lba: 0, blocks: 16, buffer: &buffer, offset: 0, durable: false };
     queue.execute(&write).unwrap();

@@ -52,8 +52,9 @@ impl AsyncQueue {
         loop {
             let room = self.room.notified();
             if let Some(tag) = self.pair.put(command, Report::Ask)? {
+                let in_flight = InFlight { queue: self, tag: Some(tag) };
                 self.pair.kick()?;
-                return InFlight { queue: self, tag: Some(tag) }.await;
+                return in_flight.await;
             }
             room.await;
         }
@@ -66,34 +67,34 @@ impl Drop for AsyncQueue {
     }
 }
 
-/// Takes in completions at each interrupt, and looks for overdue commands now and then.
+/// Serves the queue until the card is gone; then commands in flight end with that.
 async fn serve(pair: QueuePair, event: AsyncFd<OwnedFd>, room: Arc<Notify>) {
+    if let Err(error) = look(&pair, &event, &room).await {
+        tracing::error!(%error, "the queue cannot be served any more");
+        lock(pair.queue()).give_up();
+        room.notify_waiters();
+    }
+}
+
+/// Takes in completions at each interrupt, and looks after slow commands now and then.
+async fn look(pair: &QueuePair, event: &AsyncFd<OwnedFd>, room: &Notify) -> Result<()> {
+    let io = |source| crate::Error::Io { what: "waiting for an interrupt".into(), source };
     let mut check = tokio::time::interval(STALLED.min(pair.shared.options.timeout / 4));
     loop {
-        let overdue = tokio::select! {
+        tokio::select! {
             ready = event.readable() => {
-                let Ok(mut ready) = ready else { return };
+                let mut ready = ready.map_err(io)?;
                 drain(ready.get_inner());
                 ready.clear_ready();
-                false
             }
-            _ = check.tick() => true,
-        };
-        let processed = lock(pair.queue()).process();
+            _ = check.tick() => {
+                let pair = pair.clone();
+                let looked = tokio::task::spawn_blocking(move || pair.look_after()).await;
+                looked.map_err(|error| io(error.into()))??;
+            }
+        }
+        lock(pair.queue()).process()?;
         room.notify_waiters();
-        if let Err(error) = processed {
-            tracing::error!(%error, "the queue cannot be served");
-            return;
-        }
-        if overdue {
-            let pair = pair.clone();
-            match tokio::task::spawn_blocking(move || pair.look_after()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "recovery failed"),
-                Err(_) => return,
-            }
-            room.notify_waiters();
-        }
     }
 }
 

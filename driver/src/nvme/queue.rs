@@ -35,6 +35,7 @@ impl Tag {
 enum End {
     Completed(u32, Status),
     Reset,
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,6 +243,10 @@ impl Queue {
             End::Completed(result, status) if status.is_success() => Ok(result),
             End::Completed(_, status) => Err(Error::Status { command, status }),
             End::Reset => Err(Error::Reset { command }),
+            End::Gone => {
+                let name = self.ring.function().info().name.clone();
+                Err(crate::Error::Gone { name, detail: format!("{command} was in flight") }.into())
+            }
         })
     }
 
@@ -282,9 +287,19 @@ impl Queue {
     /// Starts afresh on a controller that was just reset: commands in flight end as [`Error::Reset`].
     pub fn restart(&mut self) {
         self.ring.restart();
+        self.end_all(End::Reset);
+    }
+
+    /// The card is gone: commands in flight end with that.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub fn give_up(&mut self) {
+        self.end_all(End::Gone);
+    }
+
+    fn end_all(&mut self, end: End) {
         for index in 0..self.slots.len() as u16 {
             if self.is_in_flight(index) {
-                self.end(index, End::Reset);
+                self.end(index, end);
             }
         }
     }

@@ -45,6 +45,10 @@ impl Ring {
         self.id
     }
 
+    pub fn function(&self) -> &dyn Function {
+        &*self.function
+    }
+
     pub fn entries(&self) -> u32 {
         self.entries
     }
