@@ -227,7 +227,8 @@ impl Logic for Fetch {
         let state = self.state.q.val();
         let arrived = self.arrivals.source.data.val();
         self.owners.read_address.next = arrived.slot;
-        self.entries.row.next = cat2::<6, 1, 7>(arrived.slot, if state == State::Low { 1.into() } else { 0.into() });
+        self.entries.row.next =
+            cat2::<6, 1, 7>(arrived.slot, if state == State::Low { 1.into() } else { 0.into() });
         self.through.read_address.next = self.owners.read_data.val().controller;
         self.through.write_address.next = self.cache.val().controller;
         self.through.write_data.next = self.cache.val().through;

@@ -11,8 +11,8 @@ use super::records::{Client, Finished, Over, QueueRequest};
 use super::registers::{Registers, StepReport};
 use super::retire::Retire;
 use crate::bus::{
-    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, InterruptRequest, LandingWrite, LaunchRead,
-    RegisterRequest, RegisterResponse, VolumeUpdate,
+    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, InterruptRequest, LandingWrite,
+    LaunchRead, RegisterRequest, RegisterResponse, VolumeUpdate,
 };
 use crate::nvme::records::FetchJob;
 use crate::profile::DATA_BITS;
@@ -116,12 +116,18 @@ impl Logic for Front {
         Source::<Bits<4>>::join(&mut self.lifecycle.clear, &mut self.admin.clear);
         Source::<Bits<4>>::join(&mut self.fetch.fatal, &mut self.registers.fatal);
 
-        Source::<QueueRequest>::join(&mut self.registers.doorbell, &mut self.queues.request[Client::DOORBELL]);
+        Source::<QueueRequest>::join(
+            &mut self.registers.doorbell,
+            &mut self.queues.request[Client::DOORBELL],
+        );
         Source::<QueueRequest>::join(&mut self.post.request, &mut self.queues.request[Client::POST]);
         Source::<QueueRequest>::join(&mut self.retire.request, &mut self.queues.request[Client::RELEASE]);
         Source::<QueueRequest>::join(&mut self.admin.request[0], &mut self.queues.request[Client::COMMANDS]);
         Source::<QueueRequest>::join(&mut self.admin.request[1], &mut self.queues.request[Client::FEATURES]);
-        Source::<QueueRequest>::join(&mut self.lifecycle.request, &mut self.queues.request[Client::LIFECYCLE]);
+        Source::<QueueRequest>::join(
+            &mut self.lifecycle.request,
+            &mut self.queues.request[Client::LIFECYCLE],
+        );
         self.lifecycle.answer.next = self.queues.answer.val();
         self.admin.answer.next = self.queues.answer.val();
         self.post.answer.next = self.queues.answer.val();

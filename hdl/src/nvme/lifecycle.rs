@@ -187,7 +187,11 @@ impl Logic for Lifecycle {
             operation: self.operation.q.val(),
             controller: self.controller.q.val(),
             queue: self.queue.q.val(),
-            value: bit_cast::<16, 12>(if submission { control.submission_last } else { control.completion_last }),
+            value: bit_cast::<16, 12>(if submission {
+                control.submission_last
+            } else {
+                control.completion_last
+            }),
             base: if submission { control.submission_base } else { control.completion_base },
             completion_queue: bits::<3>(0),
             vector: bits::<3>(0),

@@ -5,8 +5,8 @@ use nitride_lang::prelude::*;
 
 use super::fetch::function_of;
 use super::records::{
-    Assigned, Client, Counted, Ending, Finished, Formed, Memo, Over, Owner, QueueAnswer, QueueOperation, QueueOutcome,
-    QueueRequest,
+    Assigned, Client, Counted, Ending, Finished, Formed, Memo, Over, Owner, QueueAnswer, QueueOperation,
+    QueueOutcome, QueueRequest,
 };
 use crate::bus::{CommandResult, DmaDone, DmaWriteRequest, Launch, LaunchRead};
 use crate::dma::LaunchRam;
@@ -153,7 +153,10 @@ impl Logic for Post {
         self.memos.read_address.next = offered.slot;
         self.arbiter.source.ready.next = state == State::Take;
         self.counted.next = Counted {
-            valid: state == State::Answer && answered && success && (self.memo.q.val().read || self.memo.q.val().write),
+            valid: state == State::Answer
+                && answered
+                && success
+                && (self.memo.q.val().read || self.memo.q.val().write),
             controller: owner.controller,
             write: self.memo.q.val().write,
         };
@@ -175,7 +178,8 @@ impl Logic for Post {
             State::Look => {
                 self.owner.d.next = self.owners.read_data.val();
                 self.memo.d.next = self.memos.read_data.val();
-                self.state.d.next = if self.owners.read_data.val().internal { State::Over } else { State::Ask };
+                self.state.d.next =
+                    if self.owners.read_data.val().internal { State::Over } else { State::Ask };
             }
             State::Ask => {
                 if self.request.ready.val() {

@@ -2,7 +2,9 @@
 
 use nitride_lang::prelude::*;
 
-use super::records::{Client, FetchJob, POINTER, QueueAnswer, QueueIndex, QueueOperation, QueueOutcome, QueueRequest};
+use super::records::{
+    Client, FetchJob, POINTER, QueueAnswer, QueueIndex, QueueOperation, QueueOutcome, QueueRequest,
+};
 
 /// Commands of a controller's admin queue under way at a time.
 const ADMIN_LIMIT: u64 = 4;
@@ -153,7 +155,8 @@ impl Logic for Queues {
             Sink::<QueueRequest>::link(&mut self.request[i], &mut self.arbiter.sink[i]);
         }
         self.arbiter.last.next = bits::<{ Client::COUNT }>(0x3f);
-        let admin_due = self.admin_schedule.source.valid.val() && self.admin_room.val() && self.fetch.ready.val();
+        let admin_due =
+            self.admin_schedule.source.valid.val() && self.admin_room.val() && self.fetch.ready.val();
         let io_due = self.io_schedule.source.valid.val() && self.room.val() && self.fetch.ready.val();
         let due = admin_due || io_due;
         let picking = state == State::Pick;
@@ -236,7 +239,8 @@ impl Logic for Queues {
         } else {
             completion.tail - completion.head + completion.last + 1
         };
-        let room = bit_cast::<13, 12>(used) + bit_cast::<13, 7>(completion.reserved) < bit_cast::<13, 12>(completion.last);
+        let room = bit_cast::<13, 12>(used) + bit_cast::<13, 7>(completion.reserved)
+            < bit_cast::<13, 12>(completion.last);
         match job.operation {
             QueueOperation::Tail => {
                 if controller.open && submission.open && job.value <= bit_cast::<16, 12>(submission.last) {

@@ -252,7 +252,8 @@ impl Logic for Registers {
             self.client.d.next = Client::FunctionReset;
             self.controller.d.next = controller_of(self.flr.data.val());
             self.reset_function.d.next = self.flr.data.val();
-            self.state.d.next = if is_controller(self.flr.data.val()) { State::Read } else { State::FunctionReset };
+            self.state.d.next =
+                if is_controller(self.flr.data.val()) { State::Read } else { State::FunctionReset };
         } else if failing {
             self.client.d.next = Client::Fatal;
             self.controller.d.next = self.fatal.data.val();
@@ -312,10 +313,12 @@ impl Logic for Registers {
                         self.updated.next.completion_last = upper.get_bits::<12>(aqa::ACQS.lsb as usize);
                     }
                     if word == self::word(register::ASQ) {
-                        self.updated.next.submission_base = write_base(control.submission_base, request.data, low, high);
+                        self.updated.next.submission_base =
+                            write_base(control.submission_base, request.data, low, high);
                     }
                     if word == self::word(register::ACQ) {
-                        self.updated.next.completion_base = write_base(control.completion_base, request.data, low, high);
+                        self.updated.next.completion_base =
+                            write_base(control.completion_base, request.data, low, high);
                     }
                 }
             }
@@ -389,7 +392,11 @@ impl Logic for Registers {
         self.view.next = View { valid: acting && query, control: control };
 
         self.response.data.next = RegisterResponse {
-            data: if request.offset >= card::BAR0_DOORBELLS { bits::<64>(0) } else { read_word(control, word) },
+            data: if request.offset >= card::BAR0_DOORBELLS {
+                bits::<64>(0)
+            } else {
+                read_word(control, word)
+            },
         };
         self.response.valid.next = state == State::Respond;
         if state == State::Respond && self.response.ready.val() {

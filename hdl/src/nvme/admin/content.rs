@@ -31,7 +31,11 @@ const CMIC_VIRTUAL: u64 = 1 << 2;
 /// A hexadecimal digit in ASCII.
 #[hdl_fn]
 fn hexadecimal(nibble: Bits<4>) -> Bits<8> {
-    if nibble < 10 { bit_cast::<8, 4>(nibble) + b'0' as u64 } else { bit_cast::<8, 4>(nibble) + (b'a' as u64 - 10) }
+    if nibble < 10 {
+        bit_cast::<8, 4>(nibble) + b'0' as u64
+    } else {
+        bit_cast::<8, 4>(nibble) + (b'a' as u64 - 10)
+    }
 }
 
 /// Whose page it is.
@@ -142,7 +146,8 @@ impl Logic for Content {
             }
             Template::Namespace => {
                 if shown <= dword(n::NUSE + 7) {
-                    data = if shown.get_bit(0) { blocks.get_bits::<32>(32) } else { blocks.get_bits::<32>(0) };
+                    data =
+                        if shown.get_bit(0) { blocks.get_bits::<32>(32) } else { blocks.get_bits::<32>(0) };
                 }
                 if shown == dword(n::FLBAS) && subject.volume.large_blocks {
                     data = constant | (1 << bit(n::FLBAS));
@@ -160,7 +165,9 @@ impl Logic for Content {
                 }
             }
             Template::Smart => {
-                if shown == dword(log::smart::HOST_READ_COMMANDS) || shown == dword(log::smart::HOST_WRITE_COMMANDS) {
+                if shown == dword(log::smart::HOST_READ_COMMANDS)
+                    || shown == dword(log::smart::HOST_WRITE_COMMANDS)
+                {
                     data = self.counter.val().get_bits::<32>(0);
                 }
                 if shown == dword(log::smart::HOST_READ_COMMANDS) + 1

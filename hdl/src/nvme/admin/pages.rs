@@ -156,8 +156,10 @@ impl Logic for Pages {
                 let before = scan - 1;
                 if scan != 0 {
                     let volume = self.volumes.read_data.val();
-                    self.attached.d.next =
-                        cat2::<1, 3, 4>(if volume.attached { bits::<1>(1) } else { bits::<1>(0) }, self.attached.q.val().get_bits::<3>(1));
+                    self.attached.d.next = cat2::<1, 3, 4>(
+                        if volume.attached { bits::<1>(1) } else { bits::<1>(0) },
+                        self.attached.q.val().get_bits::<3>(1),
+                    );
                     if before.get_bits::<2>(0) == namespace {
                         self.subject.d.next.volume = volume;
                     }
@@ -177,7 +179,8 @@ impl Logic for Pages {
                     if kind == identify::CNS_CONTROLLER as u64 {
                         self.subject.d.next.template = Template::Controller;
                     } else if kind == identify::CNS_NAMESPACE as u64 {
-                        self.subject.d.next.template = if attached { Template::Namespace } else { Template::Zeroes };
+                        self.subject.d.next.template =
+                            if attached { Template::Namespace } else { Template::Zeroes };
                         if !valid {
                             self.status.d.next = bits::<15>(Status::INVALID_NAMESPACE.bits() as u64);
                         }
@@ -226,7 +229,8 @@ impl Logic for Pages {
                 }
             }
             State::Build => {
-                if self.content.valid.val() && self.content.index.val() == self.last.q.val().get_bits::<10>(0) {
+                if self.content.valid.val() && self.content.index.val() == self.last.q.val().get_bits::<10>(0)
+                {
                     self.state.d.next = State::First;
                 }
             }
@@ -266,8 +270,11 @@ impl Logic for Pages {
         let half = cat2::<64, 64, 128>(pair, pair);
         self.ram.write_row.next = index.get_bits::<7>(3);
         self.ram.write_data.next = cat2::<128, 128, 256>(half, half);
-        self.ram.write_enable.next =
-            if self.content.valid.val() && state == State::Build { bits::<8>(1) << index.get_bits::<3>(0) } else { bits::<8>(0) };
+        self.ram.write_enable.next = if self.content.valid.val() && state == State::Build {
+            bits::<8>(1) << index.get_bits::<3>(0)
+        } else {
+            bits::<8>(0)
+        };
         self.ram.launch.next = self.launch.val();
         self.launch_data.next = self.ram.data.val();
 

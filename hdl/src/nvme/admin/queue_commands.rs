@@ -6,7 +6,9 @@ use nitride_abi::nvme::command::{admin, queue};
 use nitride_lang::prelude::*;
 
 use crate::bus::Command;
-use crate::nvme::records::{Client, Ending, Finished, QueueAnswer, QueueOperation, QueueOutcome, QueueRequest};
+use crate::nvme::records::{
+    Client, Ending, Finished, QueueAnswer, QueueOperation, QueueOutcome, QueueRequest,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 enum State {
@@ -112,7 +114,8 @@ impl Logic for QueueCommands {
                         }
                         QueueOutcome::Missing => {
                             if create_submission && !no_completion_queue {
-                                self.status.d.next = bits::<15>(Status::COMPLETION_QUEUE_INVALID.bits() as u64);
+                                self.status.d.next =
+                                    bits::<15>(Status::COMPLETION_QUEUE_INVALID.bits() as u64);
                             } else {
                                 self.status.d.next = bits::<15>(Status::INVALID_QUEUE_ID.bits() as u64);
                             }

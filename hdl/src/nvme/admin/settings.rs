@@ -117,7 +117,9 @@ impl Logic for Settings {
         let bad = (temperature && !(sensor_known && threshold_known))
             || (vectors && !vector_known)
             || (set && queues && (given.get_bits::<16>(0).all() || given.get_bits::<16>(16).all()))
-            || (set && id == feature::POWER_MANAGEMENT as u64 && given.get_bits::<5>(feature::POWER_STATE.lsb as usize) != 0);
+            || (set
+                && id == feature::POWER_MANAGEMENT as u64
+                && given.get_bits::<5>(feature::POWER_STATE.lsb as usize) != 0);
         let limit = value > ASYNC_EVENT_LIMIT as u64;
         let status = if event {
             if limit {
@@ -139,7 +141,11 @@ impl Logic for Settings {
         let success = status == 0;
 
         // What is answered, and what is stored.
-        let disabled = if (value.get_bits::<8>(0) & vector) != 0 { bits::<32>(feature::CD.mask()) } else { bits::<32>(0) };
+        let disabled = if (value.get_bits::<8>(0) & vector) != 0 {
+            bits::<32>(feature::CD.mask())
+        } else {
+            bits::<32>(0)
+        };
         let dw0 = if !success {
             bits::<32>(0)
         } else if command.opcode == admin::ABORT as u64 {
@@ -159,7 +165,11 @@ impl Logic for Settings {
         let stored = if event {
             value + 1
         } else if vectors {
-            bit_cast::<32, 8>(if given.get_bit(feature::CD.lsb as usize) { one | vector } else { one & !vector })
+            bit_cast::<32, 8>(if given.get_bit(feature::CD.lsb as usize) {
+                one | vector
+            } else {
+                one & !vector
+            })
         } else if temperature {
             bit_cast::<32, 16>(given.get_bits::<16>(feature::TMPTH.lsb as usize))
         } else {
@@ -210,7 +220,8 @@ impl Logic for Settings {
             State::Answer => {
                 if answered {
                     if answer.outcome == QueueOutcome::InUse {
-                        self.finished_now.d.next.status = bits::<15>(Status::COMMAND_SEQUENCE_ERROR.bits() as u64);
+                        self.finished_now.d.next.status =
+                            bits::<15>(Status::COMMAND_SEQUENCE_ERROR.bits() as u64);
                         self.finished_now.d.next.dw0 = bits::<32>(0);
                     }
                     self.state.d.next = State::Finish;

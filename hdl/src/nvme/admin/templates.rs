@@ -2,8 +2,8 @@
 
 use nitride_abi::card;
 use nitride_abi::nvme::{
-    AVAILABLE_SPARE, AVAILABLE_SPARE_THRESHOLD, FIRMWARE, TEMPERATURE, identify_controller, identify_namespace, log,
-    namespace_descriptors,
+    AVAILABLE_SPARE, AVAILABLE_SPARE_THRESHOLD, FIRMWARE, TEMPERATURE, identify_controller,
+    identify_namespace, log, namespace_descriptors,
 };
 use nitride_lang::prelude::*;
 
@@ -73,7 +73,9 @@ pub fn contents() -> Vec<Bits<32>> {
         .flat_map(|page| {
             let (template, rest) = page.split_at(4 << TEMPLATE_BITS);
             assert!(rest.iter().all(|byte| *byte == 0), "a template is longer than its place in the ROM");
-            template.chunks_exact(4).map(|dw| u64::from(u32::from_le_bytes([dw[0], dw[1], dw[2], dw[3]])).into())
+            template
+                .chunks_exact(4)
+                .map(|dw| u64::from(u32::from_le_bytes([dw[0], dw[1], dw[2], dw[3]])).into())
         })
         .collect()
 }

@@ -69,8 +69,13 @@ fn page(host: &Host) -> &[u8] {
 #[test]
 fn identify_gives_namespaces_their_list_and_descriptors() {
     let mut host = Host::new();
-    let volume =
-        Volume { attached: true, read_only: true, large_blocks: true, base: 0x1000.into(), blocks: 0x12_3456_789a.into() };
+    let volume = Volume {
+        attached: true,
+        read_only: true,
+        large_blocks: true,
+        base: 0x1000.into(),
+        blocks: 0x12_3456_789a.into(),
+    };
     host.attach(2, 3, volume);
     host.attach(2, 1, Volume { read_only: false, large_blocks: false, blocks: 8.into(), ..volume });
     let mut pair = host.enable(2, 16);
@@ -82,7 +87,10 @@ fn identify_gives_namespaces_their_list_and_descriptors() {
     assert_eq!(page(&host), [0; 4096]);
     assert_eq!(host.command(&mut pair, &identify(2, 0)).status, Status::SUCCESS);
     let list: Vec<_> = page(&host).chunks(4).map(|id| id[0]).collect();
-    assert_eq!((list[..3].to_vec(), page(&host).iter().map(|b| u32::from(*b)).sum::<u32>()), (vec![1, 3, 0], 4));
+    assert_eq!(
+        (list[..3].to_vec(), page(&host).iter().map(|b| u32::from(*b)).sum::<u32>()),
+        (vec![1, 3, 0], 4)
+    );
     assert_eq!(host.command(&mut pair, &identify(3, 1)).status, Status::SUCCESS);
     assert_eq!(page(&host), nvme::namespace_descriptors(17, 1));
     for (cns, nsid, status) in [
@@ -129,8 +137,14 @@ fn a_page_is_split_at_its_boundary_between_prp1_and_prp2() {
 fn queue_commands_answer_with_the_first_fault() {
     let mut host = Host::new();
     let mut pair = host.enable(1, 32);
-    let create_cq = |qid: u32, size: u32, low: u32| Sqe { prp1: IO_CQ, ..admin(admin::CREATE_CQ, 1, size << 16 | qid, low) };
-    let create_sq = |qid: u32, size: u32, low: u32| Sqe { prp1: IO_SQ, ..admin(admin::CREATE_SQ, 1, size << 16 | qid, low) };
+    let create_cq = |qid: u32, size: u32, low: u32| Sqe {
+        prp1: IO_CQ,
+        ..admin(admin::CREATE_CQ, 1, size << 16 | qid, low)
+    };
+    let create_sq = |qid: u32, size: u32, low: u32| Sqe {
+        prp1: IO_SQ,
+        ..admin(admin::CREATE_SQ, 1, size << 16 | qid, low)
+    };
     let delete = |opcode, qid| admin(opcode, 1, qid, 0);
     let vector = |v: u32| v << 16 | 3;
     for (sqe, status) in [
@@ -402,7 +416,8 @@ fn counters_of_the_smart_log_count_what_succeeded() {
     assert_eq!(host.take(&mut io).map(|cqe| cqe.status), Some(Status::LBA_OUT_OF_RANGE));
     let log = Sqe { nsid: 0xffff_ffff, ..admin(admin::GET_LOG_PAGE, 1, 127 << 16 | 2, 0) };
     assert_eq!(host.command(&mut pair, &log).status, Status::SUCCESS);
-    let counter = |at: usize| page(&host)[at..at + 16].iter().rev().fold(0u128, |n, b| n << 8 | u128::from(*b));
+    let counter =
+        |at: usize| page(&host)[at..at + 16].iter().rev().fold(0u128, |n, b| n << 8 | u128::from(*b));
     assert_eq!((counter(64), counter(80), counter(32)), (2, 1, 0));
     assert_eq!(page(&host)[1..3], nvme::TEMPERATURE.to_le_bytes());
 }

@@ -154,7 +154,9 @@ impl Surroundings {
         uut.page_done.valid.next = false;
         uut.entry_done.valid.next = false;
         if self.write.is_none() {
-            let due = |queue: &VecDeque<(u64, DmaWriteRequest)>| queue.front().is_some_and(|(due, _)| *due <= self.cycles);
+            let due = |queue: &VecDeque<(u64, DmaWriteRequest)>| {
+                queue.front().is_some_and(|(due, _)| *due <= self.cycles)
+            };
             if let Some(port) = self.writes.iter().position(due) {
                 let request = self.writes[port].pop_front().map(|w| w.1).unwrap_or_default();
                 self.write = Some(WriteDma { port, request, asked: false, bytes: vec![] });
@@ -230,13 +232,19 @@ impl Surroundings {
 
     /// No DMA and no I/O is under way.
     pub fn is_idle(&self) -> bool {
-        self.reads.is_empty() && self.writes.iter().all(VecDeque::is_empty) && self.write.is_none() && self.results.is_empty()
+        self.reads.is_empty()
+            && self.writes.iter().all(VecDeque::is_empty)
+            && self.write.is_none()
+            && self.results.is_empty()
     }
 }
 
 /// 32 bytes of memory as a row.
 fn row_of(bytes: &[u8]) -> Bits<256> {
-    bytes.iter().rev().fold(Bits::default(), |row, byte| row << 8 | bit_cast::<256, 8>(Bits::from(u64::from(*byte))))
+    bytes
+        .iter()
+        .rev()
+        .fold(Bits::default(), |row, byte| row << 8 | bit_cast::<256, 8>(Bits::from(u64::from(*byte))))
 }
 
 impl Host {

@@ -42,7 +42,9 @@ fn registers_verilog_equals_simulation() {
         Registers::default,
         |uut, rng| {
             let mut request: crate::bus::RegisterRequest = rng.value();
-            request.offset = rng.pick(&[0x00, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0x1000, 0x1008, 0x1038, 0x1040]).into();
+            request.offset = rng
+                .pick(&[0x00, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0x1000, 0x1008, 0x1038, 0x1040])
+                .into();
             uut.register.data.next = request;
             uut.register.valid.next = rng.bit();
             uut.response.ready.next = rng.bit();
@@ -212,8 +214,10 @@ fn settings_verilog_equals_simulation() {
         "nvme_settings",
         settings::Settings::default,
         |uut, rng| {
-            uut.command.data.next =
-                command(rng, &[admin::SET_FEATURES, admin::GET_FEATURES, admin::ASYNC_EVENT_REQUEST, admin::ABORT]);
+            uut.command.data.next = command(
+                rng,
+                &[admin::SET_FEATURES, admin::GET_FEATURES, admin::ASYNC_EVENT_REQUEST, admin::ABORT],
+            );
             uut.command.valid.next = rng.bit();
             uut.finished.ready.next = rng.bit();
             uut.clear.data.next = rng.bits();
