@@ -238,6 +238,18 @@ fn a_command_without_an_answer_ends_in_a_reset_after_which_all_queues_work() {
 }
 
 #[test]
+fn a_command_that_is_held_is_aborted_and_nothing_else_is_disturbed() {
+    for wait in [Wait::Poll, Wait::Interrupt] {
+        let model = model();
+        let (nvme, queue) = opened(model.clone(), options(wait));
+        model.with_controller(Controller::hold_until_abort);
+        let outcome = queue.execute(&Command::Flush { namespace: SMALL });
+        assert!(matches!(outcome, Err(Error::Aborted { command: "flush", .. })), "{outcome:?}");
+        assert_eq!((nvme.resets(), queue.in_use()), (0, 0));
+    }
+}
+
+#[test]
 fn a_fatal_controller_is_noticed_and_a_reset_brings_it_back() {
     let model = model();
     let (nvme, queue) = opened(model.clone(), options(Wait::Poll));

@@ -44,7 +44,12 @@ impl Controller {
                 self.features.set(sqe, io_queues).map(Some)
             }
             admin::GET_FEATURES => self.features.get(sqe).map(Some),
-            admin::ABORT => Ok(Some(abort::NOT_ABORTED)),
+            admin::ABORT => {
+                let cdw10 = sqe.cdw10[0] as u64;
+                let (queue, cid) = (abort::SQID.get(cdw10) as u16, abort::CID.get(cdw10) as u16);
+                let aborted = self.abort_held(host, queue, cid);
+                Ok(Some(if aborted { 0 } else { abort::NOT_ABORTED }))
+            }
             _ if self.async_requests > ASYNC_EVENT_LIMIT => Err(Status::ASYNC_LIMIT_EXCEEDED),
             _ => {
                 self.async_requests += 1;

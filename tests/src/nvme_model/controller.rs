@@ -29,7 +29,18 @@ pub struct Controller {
     acq: u64,
     /// A bit a vector.
     interrupts: u8,
-    hung: bool,
+    pub(super) defect: Defect,
+}
+
+/// How a controller is defective, so that drivers' ways out can be tested.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Defect {
+    #[default]
+    None,
+    /// It fetches no I/O command.
+    Hangs,
+    /// It fetches I/O commands, and holds them until they are aborted: completion queue, completion.
+    Holds(Vec<(usize, Cqe)>),
 }
 
 impl Controller {
@@ -50,7 +61,7 @@ impl Controller {
             asq: 0,
             acq: 0,
             interrupts: 0,
-            hung: false,
+            defect: Defect::None,
         }
     }
 
@@ -124,7 +135,7 @@ impl Controller {
         self.async_requests = 0;
         self.interrupts = 0;
         self.csts = 0;
-        self.hung = false;
+        self.defect = Defect::None;
     }
 
     fn enable(&mut self) {
@@ -142,7 +153,30 @@ impl Controller {
 
     /// Makes the controller defective: it fetches no I/O command until it is reset.
     pub fn hang_until_reset(&mut self) {
-        self.hung = true;
+        self.defect = Defect::Hangs;
+    }
+
+    /// Makes the controller defective: it holds every I/O command until that is aborted, or until a reset.
+    pub fn hold_until_abort(&mut self) {
+        self.defect = Defect::Holds(Vec::new());
+    }
+
+    /// Aborts a command that a defect holds: whether there is such a command.
+    pub(super) fn abort_held(&mut self, host: &mut dyn HostMemory, queue: u16, cid: u16) -> bool {
+        let Defect::Holds(held) = &mut self.defect else { return false };
+        let Some(index) = held.iter().position(|(_, cqe)| (cqe.sq_id, cqe.cid) == (queue, cid)) else {
+            return false;
+        };
+        let (target, cqe) = held.remove(index);
+        self.complete(host, target, Cqe { status: Status::ABORT_REQUESTED, ..cqe });
+        true
+    }
+
+    fn complete(&mut self, host: &mut dyn HostMemory, target: usize, cqe: Cqe) {
+        if let Some(cq) = &mut self.completion_queues[target] {
+            cq.post(host, cqe);
+            self.interrupts |= cq.vector.map_or(0, |vector| 1 << vector);
+        }
     }
 
     /// Function Level Reset: every register and the state behind it, but not the counters of the SMART log.
@@ -187,7 +221,7 @@ impl Controller {
 
     /// Executes one command of `queue`, if it has one and its completion queue has room.
     fn step(&mut self, queue: usize, host: &mut dyn HostMemory) -> bool {
-        if !self.is_running() || self.hung && queue > 0 {
+        if !self.is_running() || queue > 0 && matches!(self.defect, Defect::Hangs) {
             return false;
         }
         let Some(sq) = &mut self.submission_queues[queue] else { return false };
@@ -200,20 +234,19 @@ impl Controller {
             self.csts |= csts::CFS.mask() as u32;
             return false;
         };
-        let sq_head = sq.head as u16;
-        let outcome = if queue == 0 {
-            self.execute_admin(host, &sqe)
-        } else {
-            self.execute_io(host, &sqe).map(|()| Some(0))
+        let cqe = Cqe { sq_head: sq.head as u16, sq_id: queue as u16, cid: sqe.cid, ..Cqe::default() };
+        let outcome = match &mut self.defect {
+            Defect::Holds(held) if queue > 0 => {
+                held.push((target, cqe));
+                Ok(None)
+            }
+            _ if queue == 0 => self.execute_admin(host, &sqe),
+            _ => self.execute_io(host, &sqe).map(|()| Some(0)),
         };
-        let (result, status) = match outcome {
-            Ok(None) => return true,
-            Ok(Some(result)) => (result, Status::SUCCESS),
-            Err(status) => (0, status),
-        };
-        if let Some(cq) = &mut self.completion_queues[target] {
-            cq.post(host, Cqe { result, sq_head, sq_id: queue as u16, cid: sqe.cid, phase: false, status });
-            self.interrupts |= cq.vector.map_or(0, |vector| 1 << vector);
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(result)) => self.complete(host, target, Cqe { result, ..cqe }),
+            Err(status) => self.complete(host, target, Cqe { status, ..cqe }),
         }
         true
     }
