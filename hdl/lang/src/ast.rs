@@ -97,7 +97,7 @@ impl Literal {
     }
     /// Hexadecimal digits without leading zeroes.
     pub fn hex(&self) -> String {
-        let digits: String = self.words.iter().rev().map(|w| format!("{w:016x}")).collect();
+        let digits = self.words.iter().rev().fold(String::new(), |text, w| text + &format!("{w:016x}"));
         let digits = digits.trim_start_matches('0');
         if digits.is_empty() { "0".into() } else { digits.into() }
     }

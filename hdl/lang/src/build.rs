@@ -195,8 +195,11 @@ pub fn fork<A, B>(condition: Id, one: impl FnOnce() -> A, zero: impl FnOnce() ->
     (a, b)
 }
 
+/// The constants of an arm, and its body.
+pub type Arm<'a> = (Vec<Id>, Box<dyn FnOnce() -> Option<Id> + 'a>);
+
 /// `match value { … }`: each arm has its constants; no constants at all is `_`. Returns what the arms' results merge to.
-pub fn switch(value: Id, arms: Vec<(Vec<Id>, Box<dyn FnOnce() -> Option<Id> + '_>)>) -> Option<Id> {
+pub fn switch(value: Id, arms: Vec<Arm<'_>>) -> Option<Id> {
     let mut results = vec![];
     for (patterns, arm) in arms {
         let last = patterns.is_empty();
@@ -260,9 +263,21 @@ pub fn binary(width: usize, op: Binary, a: Id, b: Id) -> Id {
         );
         match (op, builder.constant_bool(a), builder.constant_bool(b)) {
             (Binary::And, Some(true), _) | (Binary::Or, Some(false), _) if width == 1 => b,
-            (Binary::And, _, Some(true)) | (Binary::Or, _, Some(false)) if width == 1 => a,
             (Binary::And, Some(false), _) | (Binary::Or, Some(true), _) if width == 1 => a,
-            (Binary::And, _, Some(false)) | (Binary::Or, _, Some(true)) if width == 1 => b,
+            (Binary::And, _, Some(one)) if width == 1 => {
+                if one {
+                    a
+                } else {
+                    b
+                }
+            }
+            (Binary::Or, _, Some(one)) if width == 1 => {
+                if one {
+                    b
+                } else {
+                    a
+                }
+            }
             _ => builder.node(width, Op::Binary(op, a, b)),
         }
     })

@@ -71,6 +71,10 @@ pub fn descriptor(name: &str, fields: Vec<(&str, TypeDescriptor)>) -> TypeDescri
     TypeDescriptor { name: name.into(), kind: TypeKind::Composite(fields.collect()) }
 }
 
+fn wide<const N: usize>(bits: Vec<bool>) -> VerilogLiteral {
+    Bits::<N>::read(&mut bits.into_iter().chain(std::iter::repeat(false))).into()
+}
+
 /// rust-hdl's literal of a struct with these fields, the first least significant. `VerilogLiteral` can only be had from types of
 /// a fixed width, so it is made from wide ones; nothing here looks at the width that it carries.
 ///
@@ -81,16 +85,16 @@ pub fn struct_literal(fields: &[Literal]) -> VerilogLiteral {
     if bits.len() <= 128 {
         return bits.iter().rev().fold(0u128, |x, bit| x << 1 | u128::from(*bit)).into();
     }
-    fn wide<const N: usize>(bits: Vec<bool>) -> VerilogLiteral {
-        Bits::<N>::read(&mut bits.into_iter().chain(std::iter::repeat(false))).into()
-    }
     match bits.len() {
         ..=512 => wide::<512>(bits),
-        ..=2048 => wide::<2048>(bits),
-        ..=65536 => wide::<65536>(bits),
+        513..=2048 => wide::<2048>(bits),
+        2049..=65536 => wide::<65536>(bits),
         n => panic!("a struct of {n} bits is too wide"),
     }
 }
+
+/// [`Packed::checked`] of some type.
+pub type Checked = fn(Id) -> Id;
 
 /// What the hardware of [`Packed::checked`] is for an enum of `variants` values.
 pub fn checked_enum(bits: Id, variants: usize) -> Id {
@@ -104,7 +108,7 @@ pub fn checked_enum(bits: Id, variants: usize) -> Id {
 }
 
 /// The hardware of [`Packed::checked`] for a struct: each field's, the first least significant.
-pub fn checked_struct(bits: Id, fields: &[(usize, fn(Id) -> Id)]) -> Id {
+pub fn checked_struct(bits: Id, fields: &[(usize, Checked)]) -> Id {
     let mut lo = 0;
     let mut parts: Vec<Id> = fields
         .iter()

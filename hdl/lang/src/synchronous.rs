@@ -32,25 +32,37 @@ pub trait Synchronous {
 
 impl<B: Synchronous, const N: usize> Synchronous for [B; N] {
     fn drive(&mut self, clock: Clock) {
-        self.iter_mut().for_each(|b| b.drive(clock));
+        for block in self {
+            block.drive(clock);
+        }
     }
     fn trace(&self, clock: &ClockInput) {
-        self.iter().for_each(|b| b.trace(clock));
+        for block in self {
+            block.trace(clock);
+        }
     }
     fn tie(&mut self, clock: Clock) {
-        self.iter_mut().for_each(|b| b.tie(clock));
+        for block in self {
+            block.tie(clock);
+        }
     }
 }
 
 impl<B: Synchronous> Synchronous for Vec<B> {
     fn drive(&mut self, clock: Clock) {
-        self.iter_mut().for_each(|b| b.drive(clock));
+        for block in self {
+            block.drive(clock);
+        }
     }
     fn trace(&self, clock: &ClockInput) {
-        self.iter().for_each(|b| b.trace(clock));
+        for block in self {
+            block.trace(clock);
+        }
     }
     fn tie(&mut self, clock: Clock) {
-        self.iter_mut().for_each(|b| b.tie(clock));
+        for block in self {
+            block.tie(clock);
+        }
     }
 }
 

@@ -84,7 +84,7 @@ pub fn expression(source: &Expr, scope: &Scope) -> Result<TokenStream> {
         }
         Expr::Call(call) => self::call(call, scope)?,
         Expr::Cast(cast) => {
-            return Err(Error::new_spanned(&cast.as_token, "`as` is not hardware; use bit_cast"));
+            return Err(Error::new_spanned(cast.as_token, "`as` is not hardware; use bit_cast"));
         }
         other => return Err(Error::new_spanned(other, "this is not an expression of a kernel")),
     })

@@ -31,10 +31,10 @@ struct Search<'a> {
 
 impl<'a> Visit<'a> for Search<'a> {
     fn visit_expr(&mut self, expression: &'a Expr) {
-        if let Expr::Path(path) = expression {
-            if let Some(name) = path.path.get_ident() {
-                self.found |= name == "self" || self.scope.0.contains(&name.to_string());
-            }
+        if let Expr::Path(path) = expression
+            && let Some(name) = path.path.get_ident()
+        {
+            self.found |= name == "self" || self.scope.0.contains(&name.to_string());
         }
         visit::visit_expr(self, expression);
     }

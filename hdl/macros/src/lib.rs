@@ -18,13 +18,26 @@ use syn::{DeriveInput, ItemFn, parse_macro_input};
 /// set to its `q`.
 #[proc_macro_attribute]
 pub fn hdl(_: TokenStream, item: TokenStream) -> TokenStream {
-    hdl::expand(parse_macro_input!(item as ItemFn)).unwrap_or_else(|e| e.to_compile_error()).into()
+    expand(parse_macro_input!(item as ItemFn), hdl::expand)
 }
 
 /// On a function of hardware values that kernels call: keeps it, and adds its twin that builds hardware.
 #[proc_macro_attribute]
 pub fn hdl_fn(_: TokenStream, item: TokenStream) -> TokenStream {
-    hdl_fn::expand(parse_macro_input!(item as ItemFn)).unwrap_or_else(|e| e.to_compile_error()).into()
+    expand(parse_macro_input!(item as ItemFn), hdl_fn::expand)
+}
+
+/// A function that cannot be expanded stays beside the error, so that rustc does not miss it as well.
+fn expand(item: ItemFn, with: impl Fn(ItemFn) -> syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+    with(item.clone())
+        .unwrap_or_else(|error| {
+            let error = error.to_compile_error();
+            // `compile_error!` is an expression too, which a trait's implementation takes only inside of a function.
+            let mut item = item;
+            item.block = syn::parse_quote!({ #error });
+            quote::quote!(#[allow(unused)] #item)
+        })
+        .into()
 }
 
 /// Makes a struct a block: its fields are signals, interfaces and blocks; those whose name begins with `_` are configuration.

@@ -94,7 +94,7 @@ fn keeps(kernel: &Kernel, value: Id, signal: SignalId) -> bool {
             Op::Concat(parts) => stack.extend(parts),
             Op::Mux(_, a, b) => stack.extend([*a, *b]),
             Op::Case(_, arms, default) => {
-                stack.extend(arms.iter().map(|(_, result)| *result).chain([*default]))
+                stack.extend(arms.iter().map(|(_, result)| *result).chain([*default]));
             }
             _ => {}
         }

@@ -46,7 +46,7 @@ impl<'a> Expressions<'a> {
             let base = source_name.map_or("t", String::as_str);
             let free = |name: &String| !super::keywords::is_keyword(name) && !taken.contains(name);
             let name = (source_name.is_some().then(|| base.to_string()).into_iter())
-                .chain((1..).map(|i| format!("{base}_{i}")))
+                .chain((1..=usize::MAX).map(|i| format!("{base}_{i}")))
                 .find(free)
                 .unwrap_or_default();
             taken.insert(name.clone());

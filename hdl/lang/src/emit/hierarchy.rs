@@ -77,11 +77,8 @@ impl Module {
 
 /// A type's name without the paths of modules.
 pub fn short_type(name: &str) -> String {
-    let mut short = String::new();
-    for part in name.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_') {
-        if part.ends_with(':') { continue } else { short.push_str(part) }
-    }
-    short
+    let parts = name.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_');
+    parts.filter(|part| !part.ends_with(':')).collect()
 }
 
 #[derive(Default)]

@@ -127,13 +127,13 @@ fn body(module: &Module, kernel: &Kernel, expressions: &Expressions) -> String {
     for child in &module.children {
         let stateful = matches!(child.content, Content::Body(Body::Register { .. } | Body::Ram { .. }));
         for port in child.ports().filter(|port| !expressions.clocks.contains_key(&port.id)) {
-            if !(stateful && !port.input()) {
+            if !stateful || port.input() {
                 let _ = writeln!(text, "  {} {}{};", kind(&port.id), range(port.width), nets[&port.id].name);
             }
         }
         match &child.content {
             Content::Body(Body::Register { initial }) => {
-                register(child, expressions, initial, &mut text, &mut state)
+                register(child, expressions, initial, &mut text, &mut state);
             }
             Content::Body(Body::Ram { contents }) => ram(child, expressions, contents, &mut text, &mut state),
             _ => {}

@@ -21,14 +21,8 @@ use std::marker::PhantomData;
 pub use crate::build::kernel;
 
 /// An expression whose value has the type `T`.
+#[derive(Clone, Copy)]
 pub struct E<T: Synth>(Id, PhantomData<fn() -> T>);
-
-impl<T: Synth> Clone for E<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T: Synth> Copy for E<T> {}
 
 impl<T: Synth> E<T> {
     fn new(id: Id) -> Self {

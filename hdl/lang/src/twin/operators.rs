@@ -69,6 +69,8 @@ macro_rules! shifts {
 }
 shifts!(Shl shl Shl, Shr shr Shr);
 
+// A constant shift is a concatenation: the width that stays is a difference.
+#[allow(clippy::suspicious_arithmetic_impl)]
 impl<const N: usize> Shl<u64> for E<Bits<N>> {
     type Output = E<Bits<N>>;
     fn shl(self, right: u64) -> E<Bits<N>> {

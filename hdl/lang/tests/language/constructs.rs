@@ -48,7 +48,7 @@ mod arithmetic {
 }
 use arithmetic::{choose, fold};
 
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 struct Constructs<T: Synth> {
     pub clock: Signal<In, Clock>,
     pub a: Signal<In, Bits<8>>,
@@ -170,27 +170,10 @@ fn constructs() {
     differential(
         "constructs",
         || Constructs::<Header<5>> {
-            clock: Default::default(),
-            a: Default::default(),
-            b: Default::default(),
-            go: Default::default(),
-            header: Default::default(),
-            pair: Default::default(),
-            raw: Default::default(),
-            at: Default::default(),
-            state: Default::default(),
-            header_out: Default::default(),
-            pair_out: Default::default(),
-            as_bits: Default::default(),
-            unpacked: Default::default(),
-            word: Default::default(),
-            table: Default::default(),
-            scratch: Default::default(),
-            current: Reg::default(),
             registers: [Reg::new(bits(1)), Reg::new(bits(0xfe)), Reg::default()],
-            headers: Default::default(),
             _step: 3,
             _wide: true,
+            ..Default::default()
         },
         |uut, rng| {
             uut.a.next = rng.bits();
@@ -213,7 +196,7 @@ fn packing_is_the_inverse_of_unpacking() {
         assert_eq!(unpack::<Header<5>>(pack::<8>(header)), header);
     }
     let header = Header::<5> { kind: State::Done, length: bits(0x15), last: true };
-    assert_eq!(pack::<8>(header), bits(0b1_10101_10), "the first field is least significant");
+    assert_eq!(pack::<8>(header), bits(0b1101_0110), "the first field is least significant");
 }
 
 /// Sub-blocks in arrays, joined and linked, and one clock for all of them.
