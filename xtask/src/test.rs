@@ -33,6 +33,8 @@ pub fn run() -> Result<ExitCode> {
     );
     let workspace = ["--workspace", "--all-targets", "--locked"];
     tally.check("clippy", sh::cargo().arg("clippy").args(workspace).args(["--", "-D", "warnings"]));
+    // The tests in the lab take the programs that are there; nextest builds only those of packages that it tests.
+    tally.check("build", sh::cargo().args(["build", "--workspace", "--bins", "--locked"]));
     tally.tests()?;
     tally.check("doc tests", sh::cargo().args(["test", "--quiet", "--doc", "--workspace", "--locked"]));
 
