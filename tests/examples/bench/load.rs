@@ -84,7 +84,7 @@ impl Load {
         }
         let (cycles_after, time_after) = system.speed()?;
         let commands = share * queues.len() as u64;
-        Ok(Outcome { commands, cycles: cycles_after - cycles, time: time_after - time })
+        Ok(Outcome { commands, cycles: cycles_after - cycles, time: time_after.saturating_sub(time) })
     }
 
     /// Takes what has ended and submits as many commands as there is room for.

@@ -3,6 +3,8 @@
 //! The driver polls, and is far quicker than the simulation, so that cycles per command are the card's and the
 //! link's: the assumed latencies are printed with them.
 
+#![expect(clippy::cast_precision_loss, reason = "figures that people read need no 53 bits")]
+
 mod load;
 mod system;
 

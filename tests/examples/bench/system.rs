@@ -70,9 +70,14 @@ impl System {
 
     /// The share of a core that this process takes for `time` while nobody uses the card.
     pub fn idle_cpu(&self, time: Duration) -> Result<f64, Error> {
+        let (cycles, _) = self.speed()?;
         let before = processor_time()?;
         std::thread::sleep(time);
-        Ok((processor_time()? - before).as_secs_f64() / time.as_secs_f64())
+        let used = processor_time()?.saturating_sub(before);
+        if self.speed()?.0 != cycles {
+            return Err("the card was not idle".into());
+        }
+        Ok(used.as_secs_f64() / time.as_secs_f64())
     }
 }
 
