@@ -131,19 +131,14 @@ fn requests_of_kinds_that_no_function_has_are_answered_or_dropped_and_nothing_ha
 }
 
 #[test]
-#[ignore = "a measurement: run it with --release --ignored --nocapture"]
-fn speed() {
-    let mut system = booted(Options::default());
-    for (what, busy) in [("idle", false), ("config reads", true)] {
-        let (start, from) = (std::time::Instant::now(), system.counters().simulated);
-        for n in 0..200_000u32 {
-            if busy && n % 20 == 0 {
-                let ticket = system.config_read(0, 0, 4);
-                let _ = system.poll(ticket);
-            }
-            system.step();
-        }
-        let cycles = f64::from((system.counters().simulated - from) as u32);
-        println!("{what}: {:.0} kHz", cycles / start.elapsed().as_secs_f64() / 1e3);
-    }
+#[cfg(feature = "trace")]
+fn a_waveform_begins_at_the_cycle_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card.vcd");
+    let trace = nitride_sim::Trace { path: path.clone(), from_cycle: 1000 };
+    drop(booted(Options { trace: Some(trace), ..Options::default() }));
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains(" rx$valid $end"), "the edge's ports are in it");
+    let first = text.lines().find_map(|line| line.strip_prefix('#')).unwrap();
+    assert!(first.parse::<u64>().unwrap() >= 4_000_000, "cycle 1000 is at 4 us, not {first} ps");
 }

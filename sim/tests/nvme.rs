@@ -30,7 +30,7 @@ fn start(file: &tempfile::NamedTempFile, options: Options) -> Simulator {
 }
 
 fn open(simulator: &Simulator, function: u8, wait: Wait) -> Nvme {
-    let options = NvmeOptions { wait, timeout: Duration::from_secs(120), ..NvmeOptions::default() };
+    let options = NvmeOptions { wait, timeout: Duration::from_mins(2), ..NvmeOptions::default() };
     Nvme::open(Arc::new(simulator.endpoint(function).unwrap()), options).unwrap()
 }
 

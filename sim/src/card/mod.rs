@@ -11,6 +11,8 @@ use crate::edge::{
 
 /// AXI RRESP and BRESP: an error is any but OKAY.
 const OKAY: u8 = 0;
+/// A cycle in a waveform: 4 ns in its unit of 1 ps.
+const PERIOD: u64 = 4000;
 
 /// The card's RTL, Verilated: its ports, and the clock.
 ///
@@ -202,10 +204,10 @@ impl Edge for Card {
         self.set(ports::CLOCK, 0);
         self.model.eval();
         self.sample(outputs);
-        self.dump(2 * now);
+        self.dump(PERIOD * now);
         self.set(ports::CLOCK, 1);
         self.model.eval();
-        self.dump(2 * now + 1);
+        self.dump(PERIOD * now + PERIOD / 2);
     }
 
     #[cfg(feature = "trace")]
