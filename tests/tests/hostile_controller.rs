@@ -113,11 +113,7 @@ fn rubbish_from_the_controller_ends_in_errors() {
             let lba = turn * 8;
             let read = Command::Read { namespace: 1, lba, blocks: 64, buffer: &buffer, offset: 0 };
             let outcome = queue.execute(&read);
-            if outcome.is_ok() {
-                succeeded += 1
-            } else {
-                failed += 1
-            }
+            *if outcome.is_ok() { &mut succeeded } else { &mut failed } += 1;
             for _ in 0..3 {
                 let _ = queue.submit(&Command::Flush { namespace: 1 });
             }
