@@ -99,3 +99,81 @@ extern "C" fn refused(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut c_void
         libc::_exit(128 + libc::SIGSYS);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, ExitStatus, Stdio};
+
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::LocalModes;
+
+    use super::*;
+
+    /// Runs `body` in a child of its own with a terminal as standard input, and gives back the child's
+    /// status and whether the terminal's line discipline is as it was.
+    fn in_child(test: &str, body: impl FnOnce()) -> (ExitStatus, bool) {
+        const ROLE: &str = "NITRIDE_TERMINAL_TEST";
+        if std::env::var(ROLE).as_deref() == Ok(test) {
+            restore_on_fatal_signals().unwrap();
+            body();
+            std::process::exit(0);
+        }
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let slave: OwnedFd = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let modes = |fd: &OwnedFd| tcgetattr(fd).unwrap().local_modes;
+        let before = modes(&slave);
+        assert!(before.contains(LocalModes::ICANON | LocalModes::ECHO));
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", &format!("terminal::tests::{test}")]).env(ROLE, test);
+        child.stdin(Stdio::from(slave.try_clone().unwrap())).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = child.status().unwrap();
+        (status, modes(&slave) == before)
+    }
+
+    fn raw() -> Raw {
+        let raw = Raw::new().unwrap().unwrap();
+        assert!(!tcgetattr(io::stdin()).unwrap().local_modes.contains(LocalModes::ECHO));
+        raw
+    }
+
+    #[test]
+    fn the_terminal_is_restored_when_raw_mode_ends() {
+        let (status, restored) = in_child("the_terminal_is_restored_when_raw_mode_ends", || drop(raw()));
+        assert!(status.success() && restored, "{status}");
+    }
+
+    #[test]
+    fn the_terminal_is_restored_by_a_panic() {
+        let (status, restored) = in_child("the_terminal_is_restored_by_a_panic", || {
+            let raw = raw();
+            std::mem::forget(raw);
+            let _ = std::thread::spawn(|| panic!("as a vCPU's thread might")).join();
+        });
+        assert!(status.success() && restored, "{status}");
+    }
+
+    #[test]
+    fn the_terminal_is_restored_by_a_fatal_signal() {
+        let (status, restored) = in_child("the_terminal_is_restored_by_a_fatal_signal", || {
+            std::mem::forget(raw());
+            std::process::abort();
+        });
+        assert!(!status.success() && restored, "{status}");
+    }
+
+    #[test]
+    fn the_terminal_is_restored_when_a_filter_refuses_a_call() {
+        let (status, restored) = in_child("the_terminal_is_restored_when_a_filter_refuses_a_call", || {
+            std::mem::forget(raw());
+            crate::seccomp::apply(crate::seccomp::Thread::Main).unwrap();
+            drop(std::fs::File::open("/etc/passwd"));
+        });
+        assert!(restored, "{status}");
+        assert_eq!(status.code(), Some(128 + libc::SIGSYS));
+    }
+}

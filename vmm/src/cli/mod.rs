@@ -42,8 +42,28 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// The error with its causes, whatever they hold, on one line.
+/// The error with its causes, whatever they hold, on one line. Many errors name their cause themselves:
+/// it is not said twice.
 fn one_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_and_its_causes_are_one_line_that_says_nothing_twice() {
+        let error =
+            anyhow::anyhow!("no such\nfile").context("cannot open x: no such\nfile").context("starting");
+        assert_eq!(one_line(&error), "starting: cannot open x: no such file");
+    }
 }
