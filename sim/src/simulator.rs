@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -50,8 +50,8 @@ pub(crate) struct Core {
     pub(crate) system: System,
     pub(crate) routes: Routes,
     replies: HashMap<Ticket, Reply>,
-    busy: Duration,
-    woken: Option<Instant>,
+    /// Cycles that were simulated before the thread began.
+    before: u64,
 }
 
 /// How fast the simulation runs.
@@ -59,12 +59,12 @@ pub(crate) struct Core {
 pub struct Speed {
     /// Cycles of the card that were simulated.
     pub cycles: u64,
-    /// The time that took.
+    /// The processor time that took.
     pub busy: Duration,
 }
 
 impl Speed {
-    /// Thousands of cycles a second of simulation.
+    /// Thousands of cycles a second of a core.
     #[allow(clippy::cast_precision_loss)]
     pub fn kilohertz(&self) -> f64 {
         self.cycles as f64 / self.busy.as_secs_f64().max(1e-9) / 1e3
@@ -91,16 +91,11 @@ impl Simulator {
     pub fn start(edge: Box<dyn Edge>, options: Options) -> Result<Self, Error> {
         let mut system = System::new(edge, options)?;
         let topology = system.boot()?;
+        let before = system.counters().simulated;
         // The standard library's channel drops what is left in it with its receiver: whoever waits for a reply then
         // learns that there will be none.
         let (commands, receiver) = sync_channel(CHANNEL);
-        let core = Core {
-            system,
-            routes: Routes::default(),
-            replies: HashMap::new(),
-            busy: Duration::ZERO,
-            woken: None,
-        };
+        let core = Core { system, routes: Routes::default(), replies: HashMap::new(), before };
         let thread = std::thread::Builder::new().name("card".into()).spawn(move || core.run(&receiver));
         let thread = Mutex::new(Some(thread.map_err(Error::Thread)?));
         Ok(Self { shared: Arc::new(Shared { commands, thread, topology }) })
@@ -130,11 +125,11 @@ impl Simulator {
         self.with(|system| system.counters())
     }
 
-    /// How fast it ran so far, idle time left out.
+    /// How fast it ran so far, by the processor time of its thread: neither its sleep nor other threads count.
     pub fn speed(&self) -> Result<Speed, Error> {
         self.call(|core| Speed {
-            cycles: core.system.counters().simulated,
-            busy: core.busy + core.woken.map_or(Duration::ZERO, |woken| woken.elapsed()),
+            cycles: core.system.counters().simulated - core.before,
+            busy: processor_time(),
         })
     }
 
@@ -180,7 +175,6 @@ impl Simulator {
 
 impl Core {
     fn run(mut self, commands: &Receiver<Command>) {
-        self.woken = Some(Instant::now());
         loop {
             while self.system.backlog() < BACKLOG {
                 match commands.try_recv() {
@@ -191,11 +185,12 @@ impl Core {
             }
             if self.system.is_idle() {
                 self.deliver();
-                self.sleep();
+                if let Err(error) = self.system.flush_log() {
+                    tracing::warn!("TLP log: {error}");
+                }
                 match commands.recv() {
                     Err(_) | Ok(Command::Stop) => return self.finish(),
                     Ok(command) => {
-                        self.woken = Some(Instant::now());
                         self.carry_out(command);
                     }
                 }
@@ -205,15 +200,6 @@ impl Core {
                 self.system.advance();
             }
             self.deliver();
-        }
-    }
-
-    fn sleep(&mut self) {
-        if let Some(woken) = self.woken.take() {
-            self.busy += woken.elapsed();
-        }
-        if let Err(error) = self.system.flush_log() {
-            tracing::warn!("TLP log: {error}");
         }
     }
 
@@ -261,4 +247,10 @@ impl Core {
             tracing::error!("{error}");
         }
     }
+}
+
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
