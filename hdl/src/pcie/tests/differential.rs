@@ -9,7 +9,7 @@ use crate::pcie::decoder::Decoder;
 use crate::pcie::request::{
     Aperture, Apertures, ConfigRequest, ErrorKind, ErrorReport, Request, RequestKind,
 };
-use crate::pcie::{Completer, Config, Msix, Receiver, Target};
+use crate::pcie::{Completer, Config, Front, Msix, Receiver, Target};
 use crate::profile::Profile;
 
 const CYCLES: usize = 10_000;
@@ -231,5 +231,32 @@ fn msix() {
             uut.tlp.ready.next = rng.bit();
         },
         2 * CYCLES,
+    );
+}
+
+#[test]
+fn front() {
+    differential(
+        "pcie-front",
+        || Front::new(&Profile::LAB),
+        |uut, rng| {
+            uut.rx.valid.next = rng.chance(3, 4);
+            uut.rx.data.next = random_beat(rng);
+            uut.completions.ready.next = rng.chance(7, 8);
+            uut.completer.ready.next = rng.chance(7, 8);
+            uut.interrupts.ready.next = rng.bit();
+            uut.nvme.ready.next = rng.bit();
+            uut.nvme_response.valid.next = rng.bit();
+            uut.nvme_response.data.next = rng.value();
+            uut.management.ready.next = rng.bit();
+            uut.management_response.valid.next = rng.bit();
+            uut.management_response.data.next = rng.value();
+            uut.interrupt.valid.next = rng.bit();
+            uut.interrupt.data.next = rng.value();
+            uut.flr.ready.next = rng.bit();
+            uut.flr_done.valid.next = rng.chance(1, 8);
+            uut.flr_done.data.next = rng.bits();
+        },
+        CYCLES / 5,
     );
 }
