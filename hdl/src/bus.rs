@@ -84,8 +84,10 @@ impl Landing {
     pub const CHUNKS: u64 = 0;
     /// Submission queue entries: 64 command slots of 2 rows.
     pub const ENTRIES: u64 = 1;
-    /// PRP lists and dataset-management ranges: 64 command slots of 8 rows (256 bytes).
+    /// PRP lists: 64 command slots of 8 rows (256 bytes).
     pub const LISTS: u64 = 2;
+    /// Ranges of the dataset-management command at work: 8 rows (256 bytes).
+    pub const RANGES: u64 = 3;
 }
 
 /// Regions of DMA writes' sources.

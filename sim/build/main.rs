@@ -50,7 +50,7 @@ fn build() -> Result<(), String> {
 
 #[cfg(feature = "rtl")]
 fn emit() -> Result<String, String> {
-    Err("the card's RTL is not there yet: set NITRIDE_CARD_VERILOG".into())
+    nitride_hdl::verilog(&nitride_hdl::Profile::LAB).map(|emitted| emitted.text).map_err(|error| error.to_string())
 }
 
 #[cfg(not(feature = "rtl"))]

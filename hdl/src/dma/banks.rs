@@ -7,12 +7,12 @@ use super::lanes::row_of;
 use crate::bus::{LandingWrite, LaunchRead};
 use crate::profile::{DATA_BITS, LANES};
 
-/// Where one landing region ends up: `2^A` rows (`A` at most 12) of 8 DWs, written by the DMA reader.
+/// Where one landing region ([`Landing`](crate::bus::Landing)) ends up: `2^A` rows (`A` at most 12) of 8 DWs, written by the DMA reader.
 ///
 /// Takes a write each cycle; it is in the RAM one cycle later. The read port has a latency of one cycle and gives the old
 /// row when it is written in the same cycle.
-#[derive(LogicBlock)]
-pub struct LandingRam<const A: usize> {
+#[derive(LogicBlock, Default)]
+pub struct LandingRam<const REGION: u64, const A: usize> {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
     /// From the DMA reader. Writes of other regions are ignored.
@@ -21,30 +21,14 @@ pub struct LandingRam<const A: usize> {
     pub row: Signal<In, Bits<A>>,
     /// The row, one cycle later.
     pub data: Signal<Out, Bits<DATA_BITS>>,
-    region: Constant<Bits<2>>,
     banks: [Ram<Bits<32>, A>; LANES],
 }
 
-impl<const A: usize> LandingRam<A> {
-    /// The RAM of `region` (see [`Landing`](crate::bus::Landing)).
-    #[must_use]
-    pub fn new(region: u64) -> Self {
-        Self {
-            clock: Signal::default(),
-            write: Signal::default(),
-            row: Signal::default(),
-            data: Signal::default(),
-            region: Constant::new(region.into()),
-            banks: Default::default(),
-        }
-    }
-}
-
-impl<const A: usize> Logic for LandingRam<A> {
+impl<const REGION: u64, const A: usize> Logic for LandingRam<REGION, A> {
     #[hdl]
     fn update(&mut self) {
         let write = self.write.val();
-        let hit = write.row.get_bits::<2>(12) == self.region.val();
+        let hit = write.row.get_bits::<2>(12) == REGION;
         let row = write.row.get_bits::<A>(0);
         let next = row + 1;
         for lane in 0..LANES {
@@ -66,12 +50,12 @@ impl<const A: usize> Logic for LandingRam<A> {
     }
 }
 
-/// Where one launch region comes from: `2^A` rows (`A` at most 12) of 8 DWs, read by the DMA writer.
+/// Where one launch region ([`Launch`](crate::bus::Launch)) comes from: `2^A` rows (`A` at most 12) of 8 DWs, read by the DMA writer.
 ///
 /// Takes a write of a row each cycle. `data` answers `launch` one cycle later, and is zero in every cycle whose
 /// predecessor's `launch` named another region: the regions' outputs, ORed, are the writer's `launch_data`.
-#[derive(LogicBlock)]
-pub struct LaunchRam<const A: usize> {
+#[derive(LogicBlock, Default)]
+pub struct LaunchRam<const REGION: u64, const A: usize> {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
     /// Row to write.
@@ -84,36 +68,17 @@ pub struct LaunchRam<const A: usize> {
     pub launch: Signal<In, LaunchRead>,
     /// The DWs, one cycle later: lane b in bits 32b+31:32b.
     pub data: Signal<Out, Bits<DATA_BITS>>,
-    region: Constant<Bits<2>>,
     banks: [Ram<Bits<32>, A>; LANES],
     hit: Reg<Bit>,
 }
 
-impl<const A: usize> LaunchRam<A> {
-    /// The RAM of `region` (see [`Launch`](crate::bus::Launch)).
-    #[must_use]
-    pub fn new(region: u64) -> Self {
-        Self {
-            clock: Signal::default(),
-            write_row: Signal::default(),
-            write_data: Signal::default(),
-            write_enable: Signal::default(),
-            launch: Signal::default(),
-            data: Signal::default(),
-            region: Constant::new(region.into()),
-            banks: Default::default(),
-            hit: Reg::default(),
-        }
-    }
-}
-
-impl<const A: usize> Logic for LaunchRam<A> {
+impl<const REGION: u64, const A: usize> Logic for LaunchRam<REGION, A> {
     #[hdl]
     fn update(&mut self) {
         let launch = self.launch.val();
         let row = launch.row.get_bits::<A>(0);
         let next = row + 1;
-        self.hit.d.next = launch.row.get_bits::<2>(12) == self.region.val();
+        self.hit.d.next = launch.row.get_bits::<2>(12) == REGION;
         for lane in 0..LANES {
             self.banks[lane].write_address.next = self.write_row.val();
             self.banks[lane].write_data.next = self.write_data.val().get_bits::<32>(32 * lane);

@@ -78,7 +78,7 @@ pub struct Post {
     memos: Ram<Memo, 6>,
     /// The interrupt of a slot's entry that is on its way to the link.
     posted: Ram<Over, 6>,
-    entries: LaunchRam<6>,
+    entries: LaunchRam<{ Launch::COMPLETIONS }, 6>,
     outcomes: Fifo<Over, 6>,
     state: Reg<State>,
     finished_now: Reg<Finished>,
@@ -110,7 +110,7 @@ impl Default for Post {
             owners: Ram::default(),
             memos: Ram::default(),
             posted: Ram::default(),
-            entries: LaunchRam::new(Launch::COMPLETIONS),
+            entries: LaunchRam::default(),
             outcomes: Fifo::default(),
             state: Reg::default(),
             finished_now: Reg::default(),

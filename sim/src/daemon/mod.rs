@@ -1,8 +1,336 @@
-//! The card daemon: one card, a vfio-user socket for each of its functions.
+//! The card daemon: one card, a vfio-user socket for each of its functions, and a control socket.
 
 mod client;
 pub mod config;
+pub mod control;
 mod message;
 mod server;
 
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nitride_driver::Function;
+use nitride_driver::management::{self, Management};
+use serde::Serialize;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::{Counters, Edge, LinkOptions, MediaOptions, Options, Simulator, Speed, Trace};
+use config::{Config, ConfigError, FunctionName, Volume};
 pub use server::Server;
+
+/// Media addresses of a volume: each has 1 TiB to itself.
+const VOLUME_SHIFT: u32 = 40;
+/// Volumes that fit into the media's 48-bit addresses.
+const MAX_VOLUMES: usize = 255;
+/// The control socket's name in the sockets' directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// Why the daemon cannot start, or cannot do what it is asked: one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A socket cannot be made.
+    #[error("socket {path}: {detail}")]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// The simulation.
+    #[error(transparent)]
+    Simulation(#[from] crate::Error),
+    /// An image.
+    #[error(transparent)]
+    Image(#[from] crate::ImageError),
+    /// The card's management function.
+    #[error(transparent)]
+    Card(#[from] nitride_driver::Error),
+    /// A request names what is not there, or not free.
+    #[error("{0}")]
+    Refused(String),
+    /// The system.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// A volume, and where it is on the media.
+#[derive(Debug, Clone, Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    volume: Volume,
+    bytes: u64,
+    #[serde(skip)]
+    base: u64,
+}
+
+/// A function, as the control socket reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FunctionReport {
+    /// `pf2`, or `vf0` and so on.
+    pub function: FunctionName,
+    /// Its vfio-user socket.
+    pub socket: PathBuf,
+    /// A client is connected.
+    pub connected: bool,
+    /// Its namespaces: identifier and volume.
+    pub namespaces: Vec<(u32, String)>,
+}
+
+/// What was done so far, as the control socket reports it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CounterReport {
+    /// Clock cycles in which the card was simulated.
+    pub cycles: u64,
+    /// Thousands of them a second, idle time left out.
+    pub kilohertz: f64,
+    /// Bytes that functions read of clients' memory.
+    pub dma_read_bytes: u64,
+    /// Bytes that they wrote to it.
+    pub dma_write_bytes: u64,
+    /// DMA requests that no mapping allowed.
+    pub dma_faults: u64,
+    /// Interrupt messages.
+    pub interrupts: u64,
+    /// Bytes read from the media.
+    pub media_read_bytes: u64,
+    /// Bytes written to it.
+    pub media_write_bytes: u64,
+    /// What the card did against the rules of PCIe.
+    pub violations: u64,
+    /// The card's own counters (`abi::management::Counter`).
+    pub card: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A running card with its sockets.
+pub struct Daemon {
+    sockets: PathBuf,
+    simulator: Simulator,
+    management: Mutex<Management>,
+    servers: Vec<(FunctionName, Server)>,
+    volumes: Mutex<Vec<Entry>>,
+}
+
+/// The sockets' directory, with a control socket that no other daemon answers on.
+struct Control(PathBuf, std::os::unix::net::UnixListener);
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Control {
+    fn bind(directory: &Path) -> Result<Self, DaemonError> {
+        std::fs::create_dir_all(directory).map_err(|error| socket(directory, &error))?;
+        let path = directory.join(CONTROL_SOCKET);
+        let listener = server::bind(&path).map_err(|error| socket(&path, &error))?;
+        listener.set_nonblocking(true).map_err(|error| socket(&path, &error))?;
+        Ok(Self(path, listener))
+    }
+}
+
+fn socket(path: &Path, error: &std::io::Error) -> DaemonError {
+    let detail = if error.kind() == std::io::ErrorKind::AddrInUse {
+        "another daemon serves it: stop that one, or choose another directory for `sockets`".into()
+    } else {
+        error.to_string()
+    };
+    DaemonError::Socket { path: path.to_owned(), detail }
+}
+
+/// Starts the card of `edge` as `config` says, tells `started` of it, and serves until SIGINT, SIGTERM or a stop request.
+///
+/// Everything is durable when it returns. When it fails, it leaves nothing behind that was not there before, images that
+/// it made excepted.
+pub fn run(config: &Config, edge: Box<dyn Edge>, started: impl FnOnce(&Arc<Daemon>)) -> Result<CounterReport, DaemonError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| DaemonError::System("the daemon's runtime", error))?;
+    let control = Control::bind(&config.sockets)?;
+    let daemon = Arc::new(Daemon::start(config, edge)?);
+    started(&daemon);
+    runtime.block_on(serve(&control, &daemon)).map_err(|error| DaemonError::System("the daemon's sockets", error))?;
+    runtime.shutdown_background();
+    let report = daemon.counters();
+    daemon.simulator.stop();
+    report
+}
+
+async fn serve(control: &Control, daemon: &Arc<Daemon>) -> std::io::Result<()> {
+    let listener = UnixListener::from_std(control.1.try_clone()?)?;
+    let stop = Arc::new(Notify::new());
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        () = control::serve(listener, Arc::clone(daemon), Arc::clone(&stop)) => {}
+        () = stop.notified() => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+impl Daemon {
+    fn start(config: &Config, edge: Box<dyn Edge>) -> Result<Self, DaemonError> {
+        let simulator = Simulator::start(edge, options(config))?;
+        let endpoint = |number: u8| simulator.endpoint(number).map(|endpoint| Arc::new(endpoint) as Arc<dyn Function>);
+        let management = Management::open(endpoint(nitride_abi::card::PF_MANAGEMENT)?)?;
+        let mut servers = Vec::new();
+        for function in FunctionName::all() {
+            let path = config.sockets.join(format!("{function}.sock"));
+            let server = Server::start(&path, endpoint(function.number())?).map_err(|error| socket(&path, &error))?;
+            servers.push((function, server));
+        }
+        let daemon = Self {
+            sockets: config.sockets.clone(),
+            simulator,
+            management: Mutex::new(management),
+            servers,
+            volumes: Mutex::new(Vec::new()),
+        };
+        for volume in &config.volumes {
+            daemon.add(volume)?;
+        }
+        Ok(daemon)
+    }
+
+    fn volumes_mut(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a volume on the media, and onto its function if it names one.
+    fn add(&self, volume: &Volume) -> Result<(), DaemonError> {
+        let mut volumes = self.volumes_mut();
+        if volumes.len() == MAX_VOLUMES {
+            return Err(DaemonError::Refused(format!("volume {}: the media hold {MAX_VOLUMES} volumes", volume.name)));
+        }
+        let bytes = volume.prepare()?;
+        let base = (volumes.len() as u64 + 1) << VOLUME_SHIFT;
+        if bytes > 1 << VOLUME_SHIFT {
+            return Err(DaemonError::Refused(format!("volume {}: {bytes} bytes, a volume has at most 1 TiB", volume.name)));
+        }
+        let (image, read_only) = (volume.image.clone(), volume.read_only);
+        self.simulator.with(move |system| system.media().attach(base, &image, read_only))??;
+        let entry = Entry { volume: volume.clone(), bytes, base };
+        if let Some(function) = volume.function {
+            self.map(&entry, function, volume.nsid, true)?;
+        }
+        volumes.push(entry);
+        Ok(())
+    }
+
+    /// Tells the card that `entry` is, or is no longer, a namespace.
+    fn map(&self, entry: &Entry, function: FunctionName, nsid: u32, attached: bool) -> Result<(), DaemonError> {
+        let volume = management::Volume {
+            base: entry.base,
+            blocks: entry.bytes / entry.volume.block_size as u64,
+            large_blocks: entry.volume.block_size == 4096,
+            read_only: entry.volume.read_only,
+        };
+        let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(management.set_volume(function.number(), nsid, attached.then_some(volume))?)
+    }
+
+    /// The directory of the sockets.
+    pub fn sockets(&self) -> &Path {
+        &self.sockets
+    }
+
+    /// The functions, as they are now.
+    pub fn functions(&self) -> Vec<FunctionReport> {
+        let volumes = self.volumes_mut();
+        let report = |(function, server): &(FunctionName, Server)| {
+            let here = volumes.iter().filter(|entry| entry.volume.function == Some(*function));
+            FunctionReport {
+                function: *function,
+                socket: server.path().to_owned(),
+                connected: server.is_connected(),
+                namespaces: here.map(|entry| (entry.volume.nsid, entry.volume.name.clone())).collect(),
+            }
+        };
+        self.servers.iter().map(report).collect()
+    }
+
+    /// The volumes, as the control socket reports them.
+    fn volumes(&self) -> Vec<Entry> {
+        self.volumes_mut().clone()
+    }
+
+    fn attach(&self, name: &str, function: FunctionName, nsid: u32) -> Result<Entry, DaemonError> {
+        let mut volumes = self.volumes_mut();
+        let taken = volumes.iter().find(|e| e.volume.function == Some(function) && e.volume.nsid == nsid);
+        if let Some(other) = taken {
+            let other = &other.volume.name;
+            return Err(DaemonError::Refused(format!("volume {name}: namespace {nsid} of {function} is {other} already")));
+        }
+        let entry = find(&mut volumes, name)?;
+        if let Some(function) = entry.volume.function {
+            return Err(DaemonError::Refused(format!("volume {name}: attached to {function} already, detach it first")));
+        }
+        self.map(entry, function, nsid, true)?;
+        entry.volume.function = Some(function);
+        entry.volume.nsid = nsid;
+        Ok(entry.clone())
+    }
+
+    fn detach(&self, name: &str) -> Result<Entry, DaemonError> {
+        let mut volumes = self.volumes_mut();
+        let entry = find(&mut volumes, name)?;
+        let Some(function) = entry.volume.function else {
+            return Err(DaemonError::Refused(format!("volume {name}: not attached to any function")));
+        };
+        self.map(entry, function, entry.volume.nsid, false)?;
+        self.simulator.with(|system| system.media().flush())??;
+        entry.volume.function = None;
+        Ok(entry.clone())
+    }
+
+    /// How fast the simulation runs.
+    pub fn speed(&self) -> Result<Speed, DaemonError> {
+        Ok(self.simulator.speed()?)
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> Result<CounterReport, DaemonError> {
+        let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
+        let card = management.counters()?.into_iter().map(|(counter, value)| (counter.name().into(), value.into()));
+        let Counters { functions, media_bytes, violations, .. } = self.simulator.counters()?;
+        let Speed { cycles, .. } = self.simulator.speed()?;
+        let sum = |part: fn(&crate::FunctionCounters) -> u64| functions.iter().map(part).sum();
+        Ok(CounterReport {
+            cycles,
+            kilohertz: self.simulator.speed()?.kilohertz(),
+            dma_read_bytes: sum(|f| f.dma_read_bytes),
+            dma_write_bytes: sum(|f| f.dma_write_bytes),
+            dma_faults: sum(|f| f.faults),
+            interrupts: sum(|f| f.interrupts),
+            media_read_bytes: media_bytes[0],
+            media_write_bytes: media_bytes[1],
+            violations,
+            card: card.collect(),
+        })
+    }
+}
+
+fn find<'a>(volumes: &'a mut [Entry], name: &str) -> Result<&'a mut Entry, DaemonError> {
+    let names = || volumes.iter().map(|e| e.volume.name.clone()).collect::<Vec<_>>().join(", ");
+    match volumes.iter().position(|entry| entry.volume.name == name) {
+        Some(index) => Ok(&mut volumes[index]),
+        None => Err(DaemonError::Refused(format!("volume {name}: no such volume, there are: {}", names()))),
+    }
+}
+
+fn options(config: &Config) -> Options {
+    let simulation = &config.simulation;
+    let (link, media) = (LinkOptions::default(), MediaOptions::default());
+    Options {
+        link: LinkOptions { latency: simulation.link_latency.unwrap_or(link.latency), ..link },
+        media: MediaOptions { read_latency: simulation.media_latency.unwrap_or(media.read_latency), ..media },
+        seed: simulation.seed,
+        trace: simulation.trace.clone().map(|path| Trace { path, from_cycle: simulation.trace_from }),
+        tlp_log: simulation.tlp_log.clone(),
+    }
+}

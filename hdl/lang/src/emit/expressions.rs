@@ -25,11 +25,16 @@ pub fn range(width: usize) -> String {
 
 impl<'a> Expressions<'a> {
     /// Chooses the nodes that become nets: those that the source names, those used more than once, and those that Verilog can
-    /// only slice by a name.
-    pub fn new(kernel: &'a Kernel, nets: &'a Nets, clocks: HashMap<SignalId, SignalId>) -> Self {
+    /// only slice by a name. None is called like a signal or one of `instances`.
+    pub fn new(
+        kernel: &'a Kernel,
+        nets: &'a Nets,
+        clocks: HashMap<SignalId, SignalId>,
+        instances: impl Iterator<Item = &'a str>,
+    ) -> Self {
         let mut this = Self { kernel, nets, clocks, named: HashMap::new() };
         let uses = this.uses();
-        let mut taken: HashSet<String> = nets.values().map(|net| net.name.clone()).collect();
+        let mut taken: HashSet<String> = nets.values().map(|net| net.name.as_str()).chain(instances).map(String::from).collect();
         for (id, node) in kernel.nodes.iter().enumerate() {
             let Some(uses) = uses.get(&id) else { continue };
             let plain = match &node.op {

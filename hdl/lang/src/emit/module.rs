@@ -43,7 +43,8 @@ impl Writer {
         checks::drives(module, kernel, &nets)?;
         let mut instances = String::new();
         let mut summaries = vec![];
-        let expressions = Expressions::new(kernel, &nets, clocks(kernel, &nets));
+        let own = module.children.iter().map(|child| child.instance.as_str());
+        let expressions = Expressions::new(kernel, &nets, clocks(kernel, &nets), own);
         for child in &module.children {
             if let Content::Body(Body::Register { .. } | Body::Ram { .. }) = child.content {
                 summaries.push(checks::registered(child));

@@ -46,7 +46,7 @@ fn completion(rng: &mut Rng) -> TlpBeat {
 fn landing_ram_is_the_same_in_verilog() {
     differential(
         "dma-landing-ram",
-        || LandingRam::<3>::new(1),
+        || LandingRam::<1, 3>::default(),
         |uut, rng| {
             uut.write.next = LandingWrite {
                 enable: rng.bits(),
@@ -64,7 +64,7 @@ fn landing_ram_is_the_same_in_verilog() {
 fn launch_ram_is_the_same_in_verilog() {
     differential(
         "dma-launch-ram",
-        || LaunchRam::<3>::new(2),
+        || LaunchRam::<2, 3>::default(),
         |uut, rng| {
             uut.write_row.next = rng.bits();
             uut.write_data.next = rng.bits();
@@ -324,8 +324,8 @@ fn writer_is_the_same_in_verilog() {
 #[test]
 fn what_was_landed_is_read_and_what_was_written_is_launched() {
     // A landing RAM and a launch RAM with the same contents agree, at every lane.
-    let mut landing = LandingRam::<4>::new(1);
-    let mut launch = LaunchRam::<4>::new(2);
+    let mut landing = LandingRam::<1, 4>::default();
+    let mut launch = LaunchRam::<2, 4>::default();
     for row in 0..16u64 {
         let words: Vec<u32> = (0..8).map(|l| (8 * row + l) as u32).collect();
         landing.write.next = LandingWrite {

@@ -72,7 +72,7 @@ pub struct Pages {
     first: Reg<Bits<11>>,
     content: Content,
     smart: Smart,
-    ram: LaunchRam<7>,
+    ram: LaunchRam<{ Launch::PAGES }, 7>,
     /// DMAs under way.
     waiting: Reg<Bits<2>>,
 }
@@ -101,7 +101,7 @@ impl Default for Pages {
             first: Reg::default(),
             content: Content::default(),
             smart: Smart::default(),
-            ram: LaunchRam::new(Launch::PAGES),
+            ram: LaunchRam::default(),
             waiting: Reg::default(),
         }
     }

@@ -1,0 +1,119 @@
+//! `nitride ctl`: asks a card daemon.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+/// Asks a running card daemon, or tells it what to do.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The daemon's control socket: `control.sock` in the directory of its sockets
+    #[arg(long, short, value_name = "SOCKET")]
+    socket: PathBuf,
+    /// Print the daemon's answer as it is (JSON)
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the functions, their sockets and their namespaces
+    Functions,
+    /// List the volumes and where they are attached
+    Volumes,
+    /// Make a volume a namespace of a function
+    Attach {
+        /// The volume's name
+        volume: String,
+        /// The function: pf2, vf0, vf1 …
+        function: String,
+        /// The namespace identifier
+        #[arg(long, default_value_t = 1)]
+        nsid: u32,
+    },
+    /// Take a volume away from its function
+    Detach {
+        /// The volume's name
+        volume: String,
+    },
+    /// Show what the card did so far
+    Counters,
+    /// Make everything durable and end the daemon
+    Stop,
+}
+
+/// Sends the request and prints the answer.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let request = match &args.command {
+        Command::Functions => json!({ "command": "functions" }),
+        Command::Volumes => json!({ "command": "volumes" }),
+        Command::Attach { volume, function, nsid } => {
+            json!({ "command": "attach", "volume": volume, "function": function, "nsid": nsid })
+        }
+        Command::Detach { volume } => json!({ "command": "detach", "volume": volume }),
+        Command::Counters => json!({ "command": "counters" }),
+        Command::Stop => json!({ "command": "stop" }),
+    };
+    let answer = ask(args, &request)?;
+    if args.json {
+        println!("{answer}");
+    } else {
+        print(&answer, 0);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(args: &Args, request: &Value) -> anyhow::Result<Value> {
+    let name = args.socket.display();
+    let mut stream = UnixStream::connect(&args.socket)
+        .with_context(|| format!("control socket {name}: is the card daemon (`nitride card`) running?"))?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    let mut answer: Value =
+        serde_json::from_str(&line).map_err(|_| anyhow!("control socket {name}: the daemon ended without an answer"))?;
+    if let Some(error) = answer.get("error").and_then(Value::as_str) {
+        bail!("{error}");
+    }
+    Ok(answer["ok"].take())
+}
+
+/// Values for people: a key and its value a line, a list's members one after the other.
+fn print(value: &Value, indent: usize) {
+    match value {
+        Value::Array(members) if members.iter().any(Value::is_object) => {
+            for member in members {
+                print(member, indent);
+                println!();
+            }
+        }
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if value.is_object() {
+                    println!("{:indent$}{key}:", "");
+                    print(value, indent + 2);
+                } else {
+                    println!("{:indent$}{key}: {}", "", plain(value));
+                }
+            }
+        }
+        Value::Null => {}
+        other => println!("{:indent$}{}", "", plain(other)),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        Value::Array(members) => members.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
