@@ -9,6 +9,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nitride_abi::card::{PF_MANAGEMENT, VFS, controller_of};
 use nitride_driver::Function;
 use nitride_driver::management::{self, Management};
 use serde::Serialize;
@@ -49,7 +50,7 @@ pub enum DaemonError {
     Image(#[from] crate::ImageError),
     /// The card's management function.
     #[error(transparent)]
-    Card(#[from] nitride_driver::Error),
+    Card(#[from] management::Error),
     /// A request names what is not there, or not free.
     #[error("{0}")]
     Refused(String),
@@ -177,7 +178,7 @@ impl Daemon {
     fn start(config: &Config, edge: Box<dyn Edge>) -> Result<Self, DaemonError> {
         let simulator = Simulator::start(edge, options(config))?;
         let endpoint = |number: u8| simulator.endpoint(number).map(|endpoint| Arc::new(endpoint) as Arc<dyn Function>);
-        let management = Management::open(endpoint(nitride_abi::card::PF_MANAGEMENT)?)?;
+        let management = Management::open(endpoint(PF_MANAGEMENT)?)?;
         let mut servers = Vec::new();
         for function in FunctionName::all() {
             let path = config.sockets.join(format!("{function}.sock"));
@@ -224,14 +225,18 @@ impl Daemon {
 
     /// Tells the card that `entry` is, or is no longer, a namespace.
     fn map(&self, entry: &Entry, function: FunctionName, nsid: u32, attached: bool) -> Result<(), DaemonError> {
+        let controller = controller_of(function.number(), VFS).unwrap_or_default();
+        let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
+        if !attached {
+            return Ok(management.clear_volume(controller, nsid)?);
+        }
         let volume = management::Volume {
             base: entry.base,
             blocks: entry.bytes / entry.volume.block_size as u64,
             large_blocks: entry.volume.block_size == 4096,
             read_only: entry.volume.read_only,
         };
-        let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(management.set_volume(function.number(), nsid, attached.then_some(volume))?)
+        Ok(management.set_volume(controller, nsid, volume)?)
     }
 
     /// The directory of the sockets.
