@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "sim")]
+mod card;
+mod ctl;
 mod nvme;
 mod probe;
 mod run;
@@ -19,6 +22,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Simulate a card and serve its functions to drivers and virtual machines
+    #[cfg(feature = "sim")]
+    Card(card::Args),
+    /// Ask a running card, or tell it what to do
+    Ctl(ctl::Args),
     /// List, read, write and measure NVMe functions of a card
     Nvme(nvme::Args),
     /// Tell whether this machine's KVM can run a guest at speed
@@ -32,6 +40,9 @@ enum Command {
 /// Exit codes: what the subcommand returns, 1 after an error, 2 after a usage error.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
+        #[cfg(feature = "sim")]
+        Command::Card(args) => card::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
         Command::Nvme(args) => nvme::run(args),
         Command::Probe(args) => probe::run(&args),
         Command::Run(args) => run::run(args),
