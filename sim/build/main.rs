@@ -14,9 +14,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-env-changed=NITRIDE_CARD_VERILOG");
-    if env::var_os("CARGO_FEATURE_RTL").is_none() {
-        return ExitCode::SUCCESS;
-    }
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -48,12 +45,6 @@ fn build() -> Result<(), String> {
     Ok(())
 }
 
-#[cfg(feature = "rtl")]
 fn emit() -> Result<String, String> {
     nitride_hdl::verilog(&nitride_hdl::Profile::LAB).map(|emitted| emitted.text).map_err(|error| error.to_string())
-}
-
-#[cfg(not(feature = "rtl"))]
-fn emit() -> Result<String, String> {
-    Err("built without the feature `rtl`".into())
 }

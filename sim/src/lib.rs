@@ -7,7 +7,6 @@
 //! - [`Simulator`]: a `System` on its own thread, from which come [`Endpoint`]s: the back end of
 //!   [`nitride_driver::Function`] for a simulated function.
 
-#[cfg(feature = "rtl")]
 mod card;
 mod counters;
 pub mod daemon;
@@ -24,7 +23,6 @@ mod simulator;
 mod system;
 mod tlp;
 
-#[cfg(feature = "rtl")]
 pub use card::Card;
 pub use counters::{Counters, FunctionCounters, LinkCounters};
 pub use edge::{

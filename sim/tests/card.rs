@@ -1,5 +1,4 @@
 //! The RTL in a system.
-#![cfg(feature = "rtl")]
 
 use nitride_abi::card::{
     BAR0_SIZE, DEVICE_STORAGE, DEVICE_STORAGE_VF, MSIX_VECTORS, PF_MANAGEMENT, PF_STORAGE, VENDOR_ID,

@@ -1,5 +1,4 @@
 //! The RTL's NVMe functions, used by the driver through endpoints.
-#![cfg(feature = "rtl")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! Random NVMe commands: the RTL against the model.
-#![cfg(feature = "rtl")]
 
 use std::sync::Arc;
 

@@ -24,8 +24,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         "--locked",
         "--package",
         "nitride-tests",
-        "--features",
-        "rtl",
         "--example",
         "bench",
     ];

@@ -13,6 +13,8 @@ use super::message::{MAX_TRANSFER, Message};
 const REGIONS: u32 = 9;
 /// Interrupt indices: INTx, MSI, MSI-X, error, request.
 const IRQS: u32 = 5;
+/// Minor version of the protocol (its major version is 0).
+const MINOR: u32 = 1;
 /// Mappings that a client may have at a time.
 const MAX_MAPPINGS: usize = 65536;
 
@@ -70,7 +72,7 @@ impl Client {
     pub fn handle(&mut self, command: Command, message: Message) -> Outcome {
         let mut reader = Reader::new(&message.payload);
         match command {
-            Command::Version => Ok(version()),
+            Command::Version => version(&mut reader),
             Command::DmaMap => self.dma_map(&mut reader, message.fds),
             Command::DmaUnmap => self.dma_unmap(&mut reader),
             Command::DeviceGetInfo => {
@@ -254,15 +256,20 @@ fn pieces(offset: u64, count: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Protocol version 0.1 and what the server takes.
-fn version() -> Vec<u8> {
+/// The protocol's version and what the server takes. A client of an older minor version gets that one.
+fn version(reader: &mut Reader<'_>) -> Outcome {
+    let asked = reader.u32()?;
+    let (major, minor) = (asked & 0xffff, asked >> 16);
+    if major != 0 {
+        return Err(errno(Errno::PROTONOSUPPORT));
+    }
     let capabilities = format!(
         "{{\"capabilities\":{{\"max_msg_fds\":{},\"max_data_xfer_size\":{MAX_TRANSFER}}}}}\0",
         protocol::MAX_FDS
     );
-    let mut reply = Writer::<4>::default().u16(0).u16(1).written().to_vec();
+    let mut reply = Writer::<4>::default().u16(0).u16(minor.min(MINOR) as u16).written().to_vec();
     reply.extend_from_slice(capabilities.as_bytes());
-    reply
+    Ok(reply)
 }
 
 #[cfg(test)]

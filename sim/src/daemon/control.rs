@@ -1,4 +1,4 @@
-//! The daemon's control socket: a JSON object a line, answered by one a line. `docs/control.md` describes it.
+//! The daemon's control socket: a JSON object a line, answered by one a line. `docs/daemon.md` describes it.
 
 use std::sync::Arc;
 
