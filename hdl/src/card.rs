@@ -4,8 +4,8 @@ use nitride_abi::management::{COUNTER_COUNT, Counter};
 use nitride_lang::prelude::*;
 
 use crate::bus::{
-    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, InterruptRequest, MediaRequest, MediaResponse,
-    RegisterRequest, RegisterResponse, TlpBeat,
+    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, InterruptRequest, MediaRequest,
+    MediaResponse, RegisterRequest, RegisterResponse, TlpBeat,
 };
 use crate::management::Management;
 use crate::profile::Profile;

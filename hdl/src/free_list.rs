@@ -29,7 +29,8 @@ impl<const A: usize> Logic for FreeList<A> {
         self.give.ready.next = self.returned.sink.ready.val();
         self.returned.source.ready.next = counted_out & self.take.ready.val();
         self.take.valid.next = !counted_out | self.returned.source.valid.val();
-        self.take.data.next = if counted_out { self.returned.source.data.val() } else { self.fresh.q.val().get_bits::<A>(0) };
+        self.take.data.next =
+            if counted_out { self.returned.source.data.val() } else { self.fresh.q.val().get_bits::<A>(0) };
         if !counted_out & self.take.ready.val() {
             self.fresh.d.next = self.fresh.q.val() + 1;
         }

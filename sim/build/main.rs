@@ -46,5 +46,7 @@ fn build() -> Result<(), String> {
 }
 
 fn emit() -> Result<String, String> {
-    nitride_hdl::verilog(&nitride_hdl::Profile::LAB).map(|emitted| emitted.text).map_err(|error| error.to_string())
+    nitride_hdl::verilog(&nitride_hdl::Profile::LAB)
+        .map(|emitted| emitted.text)
+        .map_err(|error| error.to_string())
 }

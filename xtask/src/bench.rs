@@ -18,15 +18,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     setup::run()?;
     let json = args.json.as_deref().map(std::path::absolute).transpose()?;
-    let build = [
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "nitride-tests",
-        "--example",
-        "bench",
-    ];
+    let build = ["build", "--release", "--locked", "--package", "nitride-tests", "--example", "bench"];
     sh::run("bench: build", sh::cargo().args(build))?;
     let mut bench = sh::command(sh::target().join("release/examples/bench"));
     let status =

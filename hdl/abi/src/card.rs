@@ -66,8 +66,8 @@ pub const BAR0_MSIX_TABLE: u64 = 0x2000;
 /// MSI-X pending bit array.
 pub const BAR0_MSIX_PBA: u64 = 0x3000;
 
-/// PCI vendor ID of all functions (unassigned by the PCI-SIG).
-pub const VENDOR_ID: u16 = 0x1e57;
+/// PCI vendor ID of all functions: one that the PCI-SIG has not assigned, until Nitride has its own.
+pub const VENDOR_ID: u16 = 0x4e54;
 /// Device IDs: PF0, PF1 and its VFs, PF2, PF2's VFs.
 pub const DEVICE_MANAGEMENT: u16 = 0x0001;
 /// Device ID of PF2.

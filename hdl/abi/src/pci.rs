@@ -174,7 +174,7 @@ pub const SERIAL: u16 = 0x140;
 /// Extended capability ID of [`SERIAL`].
 pub const SERIAL_ID: u32 = 0x0003;
 /// The serial number as an EUI-64, the same in all PFs.
-pub const SERIAL_NUMBER: u64 = 0x1e57_00ff_fe00_0001;
+pub const SERIAL_NUMBER: u64 = 0x4e54_00ff_fe00_0001;
 /// Alternative Routing-ID Interpretation (PCIe 4.0 §7.8.7) of a PF.
 pub const ARI: u16 = 0x150;
 /// ARI of a VF, its only extended capability.

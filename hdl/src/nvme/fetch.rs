@@ -85,7 +85,7 @@ enum Route {
 /// Up to 64 reads are in flight. An entry that arrived becomes a command 4 cycles later; a command each 4 cycles. What the
 /// specification refuses whatever the command (opcode, FUSE, PSDT) is refused here. While a controller's volatile
 /// write cache is off, its writes are given Force Unit Access.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Fetch {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -133,42 +133,6 @@ pub struct Fetch {
     finished: Reg<Finished>,
     /// The controller still has to hear of the failure.
     failed: Reg<Bit>,
-}
-
-impl Default for Fetch {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            job: Sink::default(),
-            room: Signal::default(),
-            admin_room: Signal::default(),
-            freed: Signal::default(),
-            assigned: Signal::default(),
-            formed: Signal::default(),
-            read: Source::default(),
-            read_done: Sink::default(),
-            landing: Signal::default(),
-            cache: Signal::default(),
-            admin: Source::default(),
-            io: Source::default(),
-            refused: Source::default(),
-            fatal: Source::default(),
-            busy: Signal::default(),
-            jobs: RegFifo::default(),
-            slots: Slots::default(),
-            owners: Ram::default(),
-            through: Ram::default(),
-            arrivals: Fifo::default(),
-            entries: LandingRam::default(),
-            state: Reg::default(),
-            low: Reg::default(),
-            owner: Reg::default(),
-            command: Reg::default(),
-            route: Reg::default(),
-            finished: Reg::default(),
-            failed: Reg::default(),
-        }
-    }
 }
 
 #[cfg(test)]

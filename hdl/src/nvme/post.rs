@@ -43,7 +43,7 @@ fn entry(finished: Finished, answer: QueueAnswer, queue: Bits<3>, cid: Bits<16>)
 ///
 /// A result becomes a DMA write about 10 cycles later, one result at a time. Every command has had a place in its
 /// completion queue kept for it, so nothing here waits for a host.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Post {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -87,39 +87,6 @@ pub struct Post {
     address: Reg<Bits<64>>,
     /// An entry was handed over in the last cycle, of which slot.
     done: Reg<Bit>,
-}
-
-impl Default for Post {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            io: Sink::default(),
-            finished: Default::default(),
-            assigned: Signal::default(),
-            formed: Signal::default(),
-            request: Source::default(),
-            answer: Signal::default(),
-            entry: Source::default(),
-            entry_done: Sink::default(),
-            launch: Signal::default(),
-            launch_data: Signal::default(),
-            over: Source::default(),
-            counted: Signal::default(),
-            busy: Signal::default(),
-            arbiter: StreamArbiter::default(),
-            owners: Ram::default(),
-            memos: Ram::default(),
-            posted: Ram::default(),
-            entries: LaunchRam::default(),
-            outcomes: Fifo::default(),
-            state: Reg::default(),
-            finished_now: Reg::default(),
-            owner: Reg::default(),
-            memo: Reg::default(),
-            address: Reg::default(),
-            done: Reg::default(),
-        }
-    }
 }
 
 impl Logic for Post {

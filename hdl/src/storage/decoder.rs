@@ -1,8 +1,8 @@
 //! From a command to the parts of the engine that carry it out.
 
 use nitride_abi::card::{MDTS, NAMESPACES};
-use nitride_abi::nvme::command::{NSID_ALL, io};
 use nitride_abi::nvme::Status;
+use nitride_abi::nvme::command::{NSID_ALL, io};
 use nitride_lang::prelude::*;
 
 use super::record::{Event, FlushRequest, Job, RangeList, Start};
@@ -99,7 +99,8 @@ impl Logic for Decoder {
         let opcode = command.opcode;
         let deallocate = command.cdw11.get_bit(2);
         let moves = opcode == READ || opcode == WRITE;
-        let writes = opcode == WRITE || opcode == WRITE_ZEROES || (opcode == DATASET_MANAGEMENT && deallocate);
+        let writes =
+            opcode == WRITE || opcode == WRITE_ZEROES || (opcode == DATASET_MANAGEMENT && deallocate);
         let ranged = moves || opcode == WRITE_ZEROES;
         let known = ranged || opcode == FLUSH || opcode == DATASET_MANAGEMENT;
         let every = opcode == FLUSH && command.nsid == ALL && command.flags == 1;
@@ -111,14 +112,16 @@ impl Logic for Decoder {
         let end = bit_cast::<41, 40>(lba) + bit_cast::<41, 29>(blocks);
         let outside = command.cdw11.get_bits::<24>(8).any() | (end > bit_cast::<41, 40>(volume.blocks));
         let bytes = if volume.large_blocks { blocks << 12 } else { blocks << 9 };
-        let offset = if volume.large_blocks { bit_cast::<48, 40>(lba) << 12 } else { bit_cast::<48, 40>(lba) << 9 };
+        let offset =
+            if volume.large_blocks { bit_cast::<48, 40>(lba) << 12 } else { bit_cast::<48, 40>(lba) << 9 };
 
         // The host pages (NVMe 1.4 §4.3): a second one, or a list of them, where the first does not hold all.
         let all = self.bytes.q.val();
         let left = bits::<13>(PAGE) - bit_cast::<13, 12>(command.prp1.get_bits::<12>(0));
         let beyond = all > bit_cast::<29, 13>(left);
         let list = all > bit_cast::<29, 13>(left) + PAGE;
-        let aligned = if list { !command.prp2.get_bits::<3>(0).any() } else { !command.prp2.get_bits::<12>(0).any() };
+        let aligned =
+            if list { !command.prp2.get_bits::<3>(0).any() } else { !command.prp2.get_bits::<12>(0).any() };
         let pages_valid = !command.prp1.get_bits::<2>(0).any() & (aligned | !beyond);
 
         self.command.ready.next = false;

@@ -12,8 +12,8 @@ use super::splitter::Splitter;
 use super::tracker::Tracker;
 use super::writes::Writes;
 use crate::bus::{
-    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, LandingWrite, LaunchRead, MediaRequest, MediaResponse,
-    VolumeUpdate,
+    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, LandingWrite, LaunchRead, MediaRequest,
+    MediaResponse, VolumeUpdate,
 };
 
 const WRITE_FAULT: u64 = Status::WRITE_FAULT.bits() as u64;

@@ -91,7 +91,8 @@ impl Logic for Flusher {
             }
             State::Next => {
                 self.index.d.next = index + 1;
-                self.state.d.next = if held.all && !index.get_bits::<2>(0).all() { State::Load } else { State::Finish };
+                self.state.d.next =
+                    if held.all && !index.get_bits::<2>(0).all() { State::Load } else { State::Finish };
             }
             State::Finish => {
                 if self.event.ready.val() {

@@ -123,7 +123,8 @@ impl Logic for Ranges {
             }
             State::Check => {
                 self.state.d.next = if list.deallocate { State::Window } else { State::Finish };
-                let misplaced = list.prp1.get_bits::<2>(0).any() || (crosses && list.prp2.get_bits::<12>(0).any());
+                let misplaced =
+                    list.prp1.get_bits::<2>(0).any() || (crosses && list.prp2.get_bits::<12>(0).any());
                 if list.deallocate && misplaced {
                     self.status.d.next = PRP_OFFSET_INVALID.into();
                     self.state.d.next = State::Finish;
@@ -153,13 +154,18 @@ impl Logic for Ranges {
             }
             State::Load => self.state.d.next = State::Keep,
             State::Keep => {
-                self.range.d.next = if self.index.q.val().get_bit(0) { row.get_bits::<128>(128) } else { row.get_bits::<128>(0) };
+                self.range.d.next = if self.index.q.val().get_bit(0) {
+                    row.get_bits::<128>(128)
+                } else {
+                    row.get_bits::<128>(0)
+                };
                 self.state.d.next = State::Judge;
             }
             State::Judge => {
                 let wide = bit_cast::<44, 32>(blocks);
                 self.length.d.next = if list.volume.large_blocks { wide << 12 } else { wide << 9 };
-                self.address.d.next = list.volume.base + if list.volume.large_blocks { lba << 12 } else { lba << 9 };
+                self.address.d.next =
+                    list.volume.base + if list.volume.large_blocks { lba << 12 } else { lba << 9 };
                 if !blocks.any() {
                     self.state.d.next = State::Next;
                 } else if outside {

@@ -86,8 +86,11 @@ impl Logic for Reads {
         let asked = self.chunk.valid.val() & self.address.ready.val();
         self.address.valid.next = self.chunk.valid.val();
         self.chunk.ready.next = self.address.ready.val();
-        self.address.data.next =
-            AxiAddress { id: bit_cast::<6, 5>(chunk.id), address: chunk.media, length: (chunk.length - 1).get_bits::<8>(5) };
+        self.address.data.next = AxiAddress {
+            id: bit_cast::<6, 5>(chunk.id),
+            address: chunk.media,
+            length: (chunk.length - 1).get_bits::<8>(5),
+        };
         self.chunks.write_enable.next = asked;
         self.chunks.write_address.next = chunk.id;
         self.chunks.write_data.next = chunk;
@@ -119,7 +122,8 @@ impl Logic for Reads {
             Send::Take => {
                 self.sending.d.next = self.filled.source.data.val();
                 if self.filled.source.valid.val() {
-                    self.send.d.next = if self.filled.source.data.val().error { Send::Drop } else { Send::Load };
+                    self.send.d.next =
+                        if self.filled.source.data.val().error { Send::Drop } else { Send::Load };
                 }
             }
             Send::Load => self.send.d.next = Send::Read,
@@ -161,7 +165,10 @@ impl Logic for Reads {
         self.closer.opens.next = asked;
         self.closer.ended.valid.next = last || dropped;
         self.closer.ended.data.next = if last {
-            Ended { id: sent.context.get_bits::<5>(0), status: if failed { bits::<15>(DATA_TRANSFER_ERROR) } else { bits::<15>(0) } }
+            Ended {
+                id: sent.context.get_bits::<5>(0),
+                status: if failed { bits::<15>(DATA_TRANSFER_ERROR) } else { bits::<15>(0) },
+            }
         } else {
             Ended { id: self.sending.q.val().id, status: bits::<15>(UNRECOVERED_READ_ERROR) }
         };

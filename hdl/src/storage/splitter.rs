@@ -3,10 +3,10 @@
 use nitride_abi::nvme::Status;
 use nitride_lang::prelude::*;
 
-use crate::free_list::FreeList;
 use super::record::{Chunk, Event, Job, Start};
 use crate::bus::{DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
 use crate::dma::LandingRam;
+use crate::free_list::FreeList;
 
 const PRP_OFFSET_INVALID: u64 = Status::PRP_OFFSET_INVALID.bits() as u64;
 const DATA_TRANSFER_ERROR: u64 = Status::DATA_TRANSFER_ERROR.bits() as u64;
@@ -98,7 +98,8 @@ impl Logic for Splitter {
         self.lists.write.next = self.landing.val();
         self.lists.row.next = cat2::<6, 3, 9>(slot, job.index.get_bits::<3>(2));
         let entries = self.lists.data.val();
-        let half = if job.index.get_bit(1) { entries.get_bits::<128>(128) } else { entries.get_bits::<128>(0) };
+        let half =
+            if job.index.get_bit(1) { entries.get_bits::<128>(128) } else { entries.get_bits::<128>(0) };
         let entry = if job.index.get_bit(0) { half.get_bits::<64>(64) } else { half.get_bits::<64>(0) };
 
         // Bytes beyond the current host page, and how far the list goes on in its own page: its last entry there
@@ -111,7 +112,8 @@ impl Logic for Splitter {
         let fetch = if within < WINDOW { within } else { bits::<10>(WINDOW) };
 
         let room = bits::<13>(4096) - bit_cast::<13, 12>(job.media.get_bits::<12>(0));
-        let size = if bit_cast::<21, 13>(room) < job.remaining { room } else { job.remaining.get_bits::<13>(0) };
+        let size =
+            if bit_cast::<21, 13>(room) < job.remaining { room } else { job.remaining.get_bits::<13>(0) };
         let length = self.length.q.val();
         let second = length - job.left;
         let last = job.remaining == bit_cast::<21, 13>(length);
@@ -167,7 +169,8 @@ impl Logic for Splitter {
                     } else if job.list & chained {
                         self.job.d.next.pointer = entry;
                         self.job.d.next.window = 0.into();
-                        self.state.d.next = if entry.get_bits::<12>(0).any() { State::Fail } else { State::Fetch };
+                        self.state.d.next =
+                            if entry.get_bits::<12>(0).any() { State::Fail } else { State::Fetch };
                     } else if job.list {
                         self.job.d.next.pointer = job.pointer + 8;
                         self.job.d.next.index = job.index + 1;
@@ -235,7 +238,10 @@ impl Logic for Splitter {
             function: job.function,
             address: job.pointer,
             length: bit_cast::<11, 10>(fetch) << 1,
-            destination: cat2::<2, 15, 17>(bits::<2>(Landing::LISTS), bit_cast::<15, 12>(cat2::<6, 6, 12>(slot, bits::<6>(0)))),
+            destination: cat2::<2, 15, 17>(
+                bits::<2>(Landing::LISTS),
+                bit_cast::<15, 12>(cat2::<6, 6, 12>(slot, bits::<6>(0))),
+            ),
             context: bit_cast::<8, 6>(slot),
         };
         let chunk = Chunk {

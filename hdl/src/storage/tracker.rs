@@ -88,7 +88,8 @@ impl Logic for Tracker {
             State::Add => {
                 self.now.d.next = after;
                 if whole {
-                    self.state.d.next = if after.flush && !after.status.any() { State::Flush } else { State::Complete };
+                    self.state.d.next =
+                        if after.flush && !after.status.any() { State::Flush } else { State::Complete };
                 } else {
                     self.state.d.next = State::Take;
                 }

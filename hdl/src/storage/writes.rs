@@ -126,7 +126,8 @@ impl Logic for Writes {
                 if self.arrived.source.valid.val() {
                     self.gathered.d.next = arrived.context.get_bits::<5>(0);
                     waiting = waiting & !mark;
-                    self.failed.d.next = if more & bad { self.failed.q.val() | mark } else { self.failed.q.val() & !mark };
+                    self.failed.d.next =
+                        if more & bad { self.failed.q.val() | mark } else { self.failed.q.val() & !mark };
                     if !more {
                         self.gather.d.next = if bad { Gather::Drop } else { Gather::Ready };
                     }
@@ -196,7 +197,10 @@ impl Logic for Writes {
         self.closer.opens.next = asked;
         self.closer.ended.valid.next = self.written.source.valid.val() || dropped;
         self.closer.ended.data.next = if self.written.source.valid.val() {
-            Ended { id: written.id.get_bits::<5>(0), status: if written.error { bits::<15>(WRITE_FAULT) } else { bits::<15>(0) } }
+            Ended {
+                id: written.id.get_bits::<5>(0),
+                status: if written.error { bits::<15>(WRITE_FAULT) } else { bits::<15>(0) },
+            }
         } else {
             Ended { id: self.gathered.q.val(), status: bits::<15>(DATA_TRANSFER_ERROR) }
         };

@@ -1,6 +1,6 @@
 //! The daemon's configuration file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use nitride_abi::card::{NAMESPACES, PF_STORAGE, VF_STORAGE_FIRST, VFS};
@@ -224,19 +224,19 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeSet::new();
         let mut places = BTreeMap::new();
         for volume in &self.volumes {
             volume.check()?;
-            if names.insert(&volume.name, ()).is_some() {
+            if !names.insert(&volume.name) {
                 return Err(volume.wrong("another volume has the same name".into()));
             }
-            if let Some(function) = volume.function {
-                if let Some(other) = places.insert((function, volume.nsid), &volume.name) {
-                    return Err(
-                        volume.wrong(format!("namespace {} of {function} is {other} already", volume.nsid))
-                    );
-                }
+            if let Some(function) = volume.function
+                && let Some(other) = places.insert((function, volume.nsid), &volume.name)
+            {
+                return Err(
+                    volume.wrong(format!("namespace {} of {function} is {other} already", volume.nsid))
+                );
             }
         }
         Ok(())
@@ -281,12 +281,10 @@ impl Volume {
             }
             Err(error) => return Err(self.wrong(format!("image {image}: {error}"))),
         };
-        if let Some(Size(size)) = self.size {
-            if length < size {
-                return Err(
-                    self.wrong(format!("image {image} is too small: {length} bytes, size says {size}"))
-                );
-            }
+        if let Some(Size(size)) = self.size
+            && length < size
+        {
+            return Err(self.wrong(format!("image {image} is too small: {length} bytes, size says {size}")));
         }
         self.check_length(length)?;
         Ok(length)

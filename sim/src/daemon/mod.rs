@@ -148,13 +148,19 @@ fn socket(path: &Path, error: &std::io::Error) -> DaemonError {
 ///
 /// Everything is durable when it returns. When it fails, it leaves nothing behind that was not there before, images that
 /// it made excepted.
-pub fn run(config: &Config, edge: Box<dyn Edge>, started: impl FnOnce(&Arc<Daemon>)) -> Result<CounterReport, DaemonError> {
+pub fn run(
+    config: &Config,
+    edge: Box<dyn Edge>,
+    started: impl FnOnce(&Arc<Daemon>),
+) -> Result<CounterReport, DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| DaemonError::System("the daemon's runtime", error))?;
     let control = Control::bind(&config.sockets)?;
     let daemon = Arc::new(Daemon::start(config, edge)?);
     started(&daemon);
-    runtime.block_on(serve(&control, &daemon)).map_err(|error| DaemonError::System("the daemon's sockets", error))?;
+    runtime
+        .block_on(serve(&control, &daemon))
+        .map_err(|error| DaemonError::System("the daemon's sockets", error))?;
     runtime.shutdown_background();
     let report = daemon.counters();
     daemon.simulator.stop();
@@ -177,12 +183,14 @@ async fn serve(control: &Control, daemon: &Arc<Daemon>) -> std::io::Result<()> {
 impl Daemon {
     fn start(config: &Config, edge: Box<dyn Edge>) -> Result<Self, DaemonError> {
         let simulator = Simulator::start(edge, options(config))?;
-        let endpoint = |number: u8| simulator.endpoint(number).map(|endpoint| Arc::new(endpoint) as Arc<dyn Function>);
+        let endpoint =
+            |number: u8| simulator.endpoint(number).map(|endpoint| Arc::new(endpoint) as Arc<dyn Function>);
         let management = Management::open(endpoint(PF_MANAGEMENT)?)?;
         let mut servers = Vec::new();
         for function in FunctionName::all() {
             let path = config.sockets.join(format!("{function}.sock"));
-            let server = Server::start(&path, endpoint(function.number())?).map_err(|error| socket(&path, &error))?;
+            let server =
+                Server::start(&path, endpoint(function.number())?).map_err(|error| socket(&path, &error))?;
             servers.push((function, server));
         }
         let daemon = Self {
@@ -206,12 +214,18 @@ impl Daemon {
     fn add(&self, volume: &Volume) -> Result<(), DaemonError> {
         let mut volumes = self.volumes_mut();
         if volumes.len() == MAX_VOLUMES {
-            return Err(DaemonError::Refused(format!("volume {}: the media hold {MAX_VOLUMES} volumes", volume.name)));
+            return Err(DaemonError::Refused(format!(
+                "volume {}: the media hold {MAX_VOLUMES} volumes",
+                volume.name
+            )));
         }
         let bytes = volume.prepare()?;
         let base = (volumes.len() as u64 + 1) << VOLUME_SHIFT;
         if bytes > 1 << VOLUME_SHIFT {
-            return Err(DaemonError::Refused(format!("volume {}: {bytes} bytes, a volume has at most 1 TiB", volume.name)));
+            return Err(DaemonError::Refused(format!(
+                "volume {}: {bytes} bytes, a volume has at most 1 TiB",
+                volume.name
+            )));
         }
         let (image, read_only) = (volume.image.clone(), volume.read_only);
         self.simulator.with(move |system| system.media().attach(base, &image, read_only))??;
@@ -224,7 +238,13 @@ impl Daemon {
     }
 
     /// Tells the card that `entry` is, or is no longer, a namespace.
-    fn map(&self, entry: &Entry, function: FunctionName, nsid: u32, attached: bool) -> Result<(), DaemonError> {
+    fn map(
+        &self,
+        entry: &Entry,
+        function: FunctionName,
+        nsid: u32,
+        attached: bool,
+    ) -> Result<(), DaemonError> {
         let controller = controller_of(function.number(), VFS).unwrap_or_default();
         let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
         if !attached {
@@ -269,11 +289,15 @@ impl Daemon {
         let taken = volumes.iter().find(|e| e.volume.function == Some(function) && e.volume.nsid == nsid);
         if let Some(other) = taken {
             let other = &other.volume.name;
-            return Err(DaemonError::Refused(format!("volume {name}: namespace {nsid} of {function} is {other} already")));
+            return Err(DaemonError::Refused(format!(
+                "volume {name}: namespace {nsid} of {function} is {other} already"
+            )));
         }
         let entry = find(&mut volumes, name)?;
         if let Some(function) = entry.volume.function {
-            return Err(DaemonError::Refused(format!("volume {name}: attached to {function} already, detach it first")));
+            return Err(DaemonError::Refused(format!(
+                "volume {name}: attached to {function} already, detach it first"
+            )));
         }
         self.map(entry, function, nsid, true)?;
         entry.volume.function = Some(function);
@@ -301,7 +325,8 @@ impl Daemon {
     /// What was done so far.
     pub fn counters(&self) -> Result<CounterReport, DaemonError> {
         let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
-        let card = management.counters()?.into_iter().map(|(counter, value)| (counter.name().into(), value.into()));
+        let card =
+            management.counters()?.into_iter().map(|(counter, value)| (counter.name().into(), value.into()));
         let Counters { functions, media_bytes, violations, .. } = self.simulator.counters()?;
         let Speed { cycles, .. } = self.simulator.speed()?;
         let sum = |part: fn(&crate::FunctionCounters) -> u64| functions.iter().map(part).sum();

@@ -115,10 +115,10 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, function: &Arc<dyn Func
 /// Answers the first request with EBUSY.
 fn turn_away(mut stream: UnixStream) {
     let wait = Some(std::time::Duration::from_secs(1));
-    if stream.set_read_timeout(wait).is_ok() {
-        if let Ok(Some(message)) = message::receive(&mut stream) {
-            let _ = reply_error(&mut stream, &message.header, rustix::io::Errno::BUSY.raw_os_error());
-        }
+    if stream.set_read_timeout(wait).is_ok()
+        && let Ok(Some(message)) = message::receive(&mut stream)
+    {
+        let _ = reply_error(&mut stream, &message.header, rustix::io::Errno::BUSY.raw_os_error());
     }
 }
 

@@ -82,7 +82,8 @@ fn line(report: &CounterReport) -> String {
 
 fn write_stats(path: &Path, report: &CounterReport) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(report)?;
-    std::fs::write(path, text + "\n").map_err(|error| anyhow::anyhow!("statistics {}: {error}", path.display()))
+    std::fs::write(path, text + "\n")
+        .map_err(|error| anyhow::anyhow!("statistics {}: {error}", path.display()))
 }
 
 /// The line of state on a terminal; elsewhere there is none.

@@ -77,8 +77,8 @@ fn ask(args: &Args, request: &Value) -> anyhow::Result<Value> {
     stream.write_all(format!("{request}\n").as_bytes())?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    let mut answer: Value =
-        serde_json::from_str(&line).map_err(|_| anyhow!("control socket {name}: the daemon ended without an answer"))?;
+    let mut answer: Value = serde_json::from_str(&line)
+        .map_err(|_| anyhow!("control socket {name}: the daemon ended without an answer"))?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
         bail!("{error}");
     }

@@ -34,7 +34,8 @@ impl<'a> Expressions<'a> {
     ) -> Self {
         let mut this = Self { kernel, nets, clocks, named: HashMap::new() };
         let uses = this.uses();
-        let mut taken: HashSet<String> = nets.values().map(|net| net.name.as_str()).chain(instances).map(String::from).collect();
+        let mut taken: HashSet<String> =
+            nets.values().map(|net| net.name.as_str()).chain(instances).map(String::from).collect();
         for (id, node) in kernel.nodes.iter().enumerate() {
             let Some(uses) = uses.get(&id) else { continue };
             let plain = match &node.op {

@@ -46,7 +46,7 @@ fn completion(rng: &mut Rng) -> TlpBeat {
 fn landing_ram_is_the_same_in_verilog() {
     differential(
         "dma-landing-ram",
-        || LandingRam::<1, 3>::default(),
+        LandingRam::<1, 3>::default,
         |uut, rng| {
             uut.write.next = LandingWrite {
                 enable: rng.bits(),
@@ -64,7 +64,7 @@ fn landing_ram_is_the_same_in_verilog() {
 fn launch_ram_is_the_same_in_verilog() {
     differential(
         "dma-launch-ram",
-        || LaunchRam::<2, 3>::default(),
+        LaunchRam::<2, 3>::default,
         |uut, rng| {
             uut.write_row.next = rng.bits();
             uut.write_data.next = rng.bits();

@@ -37,7 +37,7 @@ enum State {
 ///
 /// One command at a time: a cycle a DW to make the page, then its DMA to PRP1 and, as far as it lies in the next page, to
 /// PRP2.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Pages {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -75,36 +75,6 @@ pub struct Pages {
     ram: LaunchRam<{ Launch::PAGES }, 7>,
     /// DMAs under way.
     waiting: Reg<Bits<2>>,
-}
-
-impl Default for Pages {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            command: Sink::default(),
-            finished: Source::default(),
-            volume: Signal::default(),
-            counted: Signal::default(),
-            page: Source::default(),
-            page_done: Sink::default(),
-            launch: Signal::default(),
-            launch_data: Signal::default(),
-            busy: Signal::default(),
-            state: Reg::default(),
-            command_now: Reg::default(),
-            scan: Reg::default(),
-            volumes: Ram::default(),
-            attached: Reg::default(),
-            subject: Reg::default(),
-            status: Reg::default(),
-            last: Reg::default(),
-            first: Reg::default(),
-            content: Content::default(),
-            smart: Smart::default(),
-            ram: LaunchRam::default(),
-            waiting: Reg::default(),
-        }
-    }
 }
 
 impl Logic for Pages {

@@ -45,7 +45,7 @@ pub fn place(template: Template) -> Bits<3> {
 
 fn smart() -> [u8; 4096] {
     let mut page = [0; 4096];
-    page[log::smart::TEMPERATURE..log::smart::TEMPERATURE + 2].copy_from_slice(&TEMPERATURE.to_le_bytes());
+    page[log::smart::TEMPERATURE..=log::smart::TEMPERATURE + 1].copy_from_slice(&TEMPERATURE.to_le_bytes());
     page[log::smart::AVAILABLE_SPARE] = AVAILABLE_SPARE;
     page[log::smart::AVAILABLE_SPARE_THRESHOLD] = AVAILABLE_SPARE_THRESHOLD;
     page
@@ -61,21 +61,18 @@ fn firmware() -> [u8; 4096] {
 
 /// The ROM's contents, `{template (3), DW (8)}`.
 pub fn contents() -> Vec<Bits<32>> {
-    let pages = [
-        identify_controller(card::PF_STORAGE),
-        identify_namespace(0, 0, 0, 0, false),
-        namespace_descriptors(0, 0),
-        smart(),
-        firmware(),
-    ];
-    pages
-        .iter()
-        .flat_map(|page| {
-            let (template, rest) = page.split_at(4 << TEMPLATE_BITS);
-            assert!(rest.iter().all(|byte| *byte == 0), "a template is longer than its place in the ROM");
-            template
-                .chunks_exact(4)
-                .map(|dw| u64::from(u32::from_le_bytes([dw[0], dw[1], dw[2], dw[3]])).into())
-        })
-        .collect()
+    let dws = |page: [u8; 4096]| {
+        let (template, rest) = page.split_at(4 << TEMPLATE_BITS);
+        assert!(rest.iter().all(|byte| *byte == 0), "a template is longer than its place in the ROM");
+        let dw = |dw: &[u8]| u64::from(u32::from_le_bytes([dw[0], dw[1], dw[2], dw[3]])).into();
+        template.chunks_exact(4).map(dw).collect::<Vec<_>>()
+    };
+    [
+        dws(identify_controller(card::PF_STORAGE)),
+        dws(identify_namespace(0, 0, 0, 0, false)),
+        dws(namespace_descriptors(0, 0)),
+        dws(smart()),
+        dws(firmware()),
+    ]
+    .concat()
 }

@@ -45,13 +45,13 @@ fn extended(host: &mut Host, function: u8) -> Vec<(u16, u16)> {
 #[test]
 fn pfs_are_found_by_ari_and_nothing_else_answers() {
     let mut host = Host::new();
-    assert_eq!(host.config_read(0, 0), 0x0001_1e57);
+    assert_eq!(host.config_read(0, 0), 0x0001_4e54);
     assert_eq!(host.config_read(0, 8), 0x0880_0001);
     assert_eq!(host.config_read(0, 0xc) >> 16 & 0xff, 0x80);
     let ari = extended(&mut host, 0).into_iter().find(|(id, _)| *id == 0x0e).expect("ARI").1;
     let next = (host.config_read(0, ari + 4) >> 8) as u8;
     assert_eq!(next, 2);
-    assert_eq!(host.config_read(next, 0), 0x0003_1e57);
+    assert_eq!(host.config_read(next, 0), 0x0003_4e54);
     assert_eq!(host.config_read(next, 8) >> 8, 0x01_0802);
     let ari = extended(&mut host, next).into_iter().find(|(id, _)| *id == 0x0e).expect("ARI").1;
     assert_eq!(host.config_read(next, ari + 4) >> 8 & 0xff, 0);

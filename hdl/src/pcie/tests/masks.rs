@@ -39,16 +39,16 @@ fn registers(function: u8) -> HashMap<u16, (u32, u32, u32)> {
             (0x114, 0x2000, 0x31c1, 0),
             (0x140, 0x1501_0003, 0, 0),
             (0x144, 0xfe00_0001, 0, 0),
-            (0x148, 0x1e57_00ff, 0, 0),
+            (0x148, 0x4e54_00ff, 0, 0),
             (0x150, 0x0001_000e | u32::from(offset) << 20, 0, 0),
             (0x154, ari << 8, 0, 0),
         ]
     };
     let msix = [(0x90, 0x0007_0011, 0xc000_0000, 0), (0x94, 0x2000, 0, 0), (0x98, 0x3000, 0, 0)];
     let list = match function {
-        0 => pf(0, 0x0001_1e57, 0x0880_0001, 0, 2),
+        0 => pf(0, 0x0001_4e54, 0x0880_0001, 0, 2),
         2 => {
-            let mut list = pf(0x160, 0x0003_1e57, 0x0108_0201, 0x90, 0);
+            let mut list = pf(0x160, 0x0003_4e54, 0x0108_0201, 0x90, 0);
             list.extend(msix);
             // SR-IOV, VF Enable left out: it would bring VFs. NumVFs has four bits, the VF BAR 16 KiB.
             list.extend([
@@ -71,7 +71,7 @@ fn registers(function: u8) -> HashMap<u16, (u32, u32, u32)> {
                 (0x00, 0xffff_ffff, 0, 0),
                 (0x04, 0x0010_0000, 0x4, 0xf900_0000),
                 (0x08, 0x0108_0201, 0, 0),
-                (0x2c, 0x0004_1e57, 0, 0),
+                (0x2c, 0x0004_4e54, 0, 0),
                 (0x34, 0x50, 0, 0),
                 (0x50, 0x0002_9010, 0, 0),
                 (0x54, 0x1000_8022, 0, 0),
