@@ -8,6 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::rc::Rc;
 
+/// Words of a RAM that one `initial` block sets: yosys takes time in the square of a block's statements.
+const INITIAL_WORDS: usize = 128;
+
 /// Collects modules; those with the same text are one.
 #[derive(Default)]
 pub struct Writer {
@@ -185,7 +188,7 @@ fn register(
 ) {
     let [clock, d, q] = ["clock", "d", "q"].map(|name| port(child, expressions, name));
     let width = initial.width();
-    let _ = writeln!(text, "  reg {}{q} = {width}'h{};", range(width), initial.hex());
+    let _ = writeln!(text, "  reg {}{q};\n  initial {q} = {width}'h{};", range(width), initial.hex());
     let _ = writeln!(state, "  always @(posedge {clock}) {q} <= {d};");
 }
 
@@ -204,18 +207,21 @@ fn ram(
         (width_of("read_data"), (1usize << width_of("read_address")) - 1, &child.instance);
     let _ = writeln!(
         text,
-        "  reg {r}{name}$words [0:{last}];\n  reg {r}{read_data} = {width}'h0;",
+        "  reg {r}{name}$words [0:{last}];\n  reg {r}{read_data};\n  initial {read_data} = {width}'h0;\n  integer {name}$i;",
         r = range(width)
     );
-    let _ = writeln!(text, "  integer {name}$i;\n  initial begin");
-    let _ = writeln!(
-        text,
-        "    for ({name}$i = 0; {name}$i <= {last}; {name}$i = {name}$i + 1) {name}$words[{name}$i] = {width}'h0;"
-    );
-    for (i, word) in contents.iter().enumerate().filter(|(_, word)| !word.is_zero()) {
-        let _ = writeln!(text, "    {name}$words[{i}] = {width}'h{};", word.hex());
+    for first in (0..=last).step_by(INITIAL_WORDS) {
+        let end = last.min(first + INITIAL_WORDS - 1);
+        let _ = writeln!(
+            text,
+            "  initial begin\n    for ({name}$i = {first}; {name}$i <= {end}; {name}$i = {name}$i + 1) {name}$words[{name}$i] = {width}'h0;"
+        );
+        let given = contents.iter().enumerate().skip(first).take(INITIAL_WORDS);
+        for (i, word) in given.filter(|(_, word)| !word.is_zero()) {
+            let _ = writeln!(text, "    {name}$words[{i}] = {width}'h{};", word.hex());
+        }
+        let _ = writeln!(text, "  end");
     }
-    let _ = writeln!(text, "  end");
     let _ = writeln!(
         state,
         "  always @(posedge {clock}) begin\n    {read_data} <= {name}$words[{read_address}];\n    if ({write_enable}) {name}$words[{write_address}] <= {write_data};\n  end"

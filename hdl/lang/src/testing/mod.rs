@@ -3,10 +3,12 @@ mod differential;
 mod observe;
 mod rng;
 mod verilator;
+mod yosys;
 
 pub use differential::differential;
 pub use rng::Rng;
 pub use verilator::{Verilator, VerilatorError};
+pub use yosys::{Yosys, YosysError};
 
 use crate::Synchronous;
 use rust_hdl_core::prelude::{Block, Clock, simulate};
