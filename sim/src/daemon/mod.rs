@@ -117,21 +117,31 @@ pub struct Daemon {
 }
 
 /// The sockets' directory, with a control socket that no other daemon answers on.
-struct Control(PathBuf, std::os::unix::net::UnixListener);
+struct Control {
+    path: PathBuf,
+    listener: std::os::unix::net::UnixListener,
+    /// The directory, if it was made for this daemon.
+    made: Option<PathBuf>,
+}
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
+        if let Some(directory) = &self.made {
+            // Fails, as it should, when somebody else has put something there.
+            let _ = std::fs::remove_dir(directory);
+        }
     }
 }
 
 impl Control {
     fn bind(directory: &Path) -> Result<Self, DaemonError> {
+        let made = (!directory.exists()).then(|| directory.to_owned());
         std::fs::create_dir_all(directory).map_err(|error| socket(directory, &error))?;
         let path = directory.join(CONTROL_SOCKET);
         let listener = server::bind(&path).map_err(|error| socket(&path, &error))?;
         listener.set_nonblocking(true).map_err(|error| socket(&path, &error))?;
-        Ok(Self(path, listener))
+        Ok(Self { path, listener, made })
     }
 }
 
@@ -168,7 +178,7 @@ pub fn run(
 }
 
 async fn serve(control: &Control, daemon: &Arc<Daemon>) -> std::io::Result<()> {
-    let listener = UnixListener::from_std(control.1.try_clone()?)?;
+    let listener = UnixListener::from_std(control.listener.try_clone()?)?;
     let stop = Arc::new(Notify::new());
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
