@@ -52,6 +52,15 @@ impl Qemu {
     }
 }
 
+/// The mirror of Debian that this machine's own apt uses.
+fn mirror() -> Result<String> {
+    let targets = sh::output(sh::command("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]))?;
+    let debian = |uri: &&str| uri.trim_end_matches('/').ends_with("/debian");
+    let uri = targets.lines().map(str::trim).find(debian);
+    uri.map(str::to_owned)
+        .context("apt has no source of Debian's packages: add one, then run `apt-get update`")
+}
+
 /// Unpacks a newer Debian's QEMU, and all it depends on, into `folder`. apt works in a root of its own for that:
 /// its sources, lists and packages are not those of this machine.
 fn download(folder: &Path) -> Result<()> {
@@ -68,10 +77,9 @@ fn download(folder: &Path) -> Result<()> {
         fs::create_dir_all(apt.join(directory))
             .with_context(|| format!("cannot create {}", apt.display()))?;
     }
+    let mirror = mirror()?;
     let source = |suite: &str| {
-        format!(
-            "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian {suite} main\n"
-        )
+        format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {suite} main\n")
     };
     let backports = format!("{SUITE}-backports");
     fs::write(apt.join("etc/apt/sources.list"), source(SUITE) + &source(&backports))?;
