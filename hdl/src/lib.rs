@@ -6,6 +6,7 @@ pub mod dma;
 mod free_list;
 mod function;
 pub mod management;
+pub mod net;
 pub mod nvme;
 pub mod pcie;
 pub mod profile;

@@ -44,6 +44,47 @@ pub const fn function_of(controller: u8) -> u8 {
     if controller == 0 { PF_STORAGE } else { VF_STORAGE_FIRST + controller - 1 }
 }
 
+/// Network devices: index 0 is PF1, index 1 + n is PF1's VF n, [`DEVICE_EXCEPTION`] is PF0's.
+pub const DEVICES: usize = 16;
+/// Width in bits of a network device index inside the card.
+pub const DEVICE_BITS: usize = 4;
+/// The network device of PF0: the exception path, on which the host gets the frames that the switch has no rule for.
+pub const DEVICE_EXCEPTION: u8 = 15;
+
+/// The network device behind a function, if there is one.
+#[must_use]
+pub const fn device_of(function: u8, vfs: u8) -> Option<u8> {
+    if function == PF_MANAGEMENT {
+        Some(DEVICE_EXCEPTION)
+    } else if function == PF_NETWORK {
+        Some(0)
+    } else if function >= VF_NETWORK_FIRST && function < VF_NETWORK_FIRST + vfs {
+        Some(function - VF_NETWORK_FIRST + 1)
+    } else {
+        None
+    }
+}
+
+/// The function of a network device index.
+#[must_use]
+pub const fn function_of_device(device: u8) -> u8 {
+    match device {
+        DEVICE_EXCEPTION => PF_MANAGEMENT,
+        0 => PF_NETWORK,
+        vf => VF_NETWORK_FIRST + vf - 1,
+    }
+}
+
+/// Queue pairs of a network device.
+pub const QUEUE_PAIRS: usize = 2;
+/// Virtqueues of a network device: receiveq1, transmitq1, receiveq2, transmitq2, controlq (virtio 1.2 §5.1.2). Without
+/// VIRTIO_NET_F_MQ the control queue is number 2, and there are 3.
+pub const VIRTQUEUES: usize = 2 * QUEUE_PAIRS + 1;
+/// Width in bits of a virtqueue's number inside of its device.
+pub const VIRTQUEUE_BITS: usize = 3;
+/// The largest Queue Size (virtio 1.2 §4.1.4.3).
+pub const VIRTQUEUE_ENTRIES: usize = 1024;
+
 /// Queue pairs of a controller: the admin queue (0) and I/O queues 1 to 7.
 pub const QUEUES: usize = 8;
 /// Entries of the largest queue (CAP.MQES + 1, NVMe 1.4 §3.1.1).
@@ -65,6 +106,20 @@ pub const BAR0_DOORBELLS: u64 = 0x1000;
 pub const BAR0_MSIX_TABLE: u64 = 0x2000;
 /// MSI-X pending bit array.
 pub const BAR0_MSIX_PBA: u64 = 0x3000;
+
+/// Network: common configuration (virtio 1.2 §4.1.4.3).
+pub const BAR0_VIRTIO_COMMON: u64 = 0x0000;
+/// Network: ISR status (virtio 1.2 §4.1.4.5).
+pub const BAR0_VIRTIO_ISR: u64 = 0x0100;
+/// Network: device configuration (virtio 1.2 §5.1.4).
+pub const BAR0_VIRTIO_DEVICE: u64 = 0x0200;
+/// Network: notification of queue q at `BAR0_VIRTIO_NOTIFY + q * VIRTIO_NOTIFY_MULTIPLIER` (virtio 1.2 §4.1.4.4).
+pub const BAR0_VIRTIO_NOTIFY: u64 = 0x1000;
+/// notify_off_multiplier.
+pub const VIRTIO_NOTIFY_MULTIPLIER: u64 = 4;
+/// PF0: where the structures of the exception path's network device begin, in the order and at the distances of a network
+/// function's; its notifications are where a network function's are.
+pub const BAR0_EXCEPTION: u64 = 0x0800;
 
 /// PCI vendor ID of all functions: one that the PCI-SIG has not assigned, until Nitride has its own.
 pub const VENDOR_ID: u16 = 0x4e54;

@@ -5,7 +5,9 @@
 #![no_std]
 
 pub mod card;
+pub mod exception;
 pub mod management;
 pub mod nvme;
 pub mod pci;
 pub mod tlp;
+pub mod virtio;

@@ -1,0 +1,3 @@
+//! virtio-net functions (virtio 1.2 §5.1). `docs/network.md` is the guide.
+
+pub mod records;

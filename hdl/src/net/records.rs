@@ -1,0 +1,98 @@
+//! What travels between the network front end's blocks, and between it and the switch.
+
+use nitride_lang::prelude::*;
+
+use crate::profile::DATA_BITS;
+
+/// A virtqueue of the card: `{device (4), queue (3)}`. Device indices are those of `abi::card::device_of`.
+pub type QueueIndex = Bits<7>;
+
+/// A switch port: 0 to 15 are the network devices, from 16 on the Ethernet ports.
+pub type PortNumber = Bits<5>;
+
+/// A beat of a frame: up to 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct PacketBeat {
+    /// The bytes, the first in bits 7:0. Those beyond `bytes` are don't-care.
+    pub data: Bits<DATA_BITS>,
+    /// How many of them there are: 32 in every beat but the last, where it is 1 to 32.
+    pub bytes: Bits<6>,
+    /// The frame's last beat.
+    pub last: Bit,
+    /// The same in every beat of a frame. Into the switch: where it came from; out of it: where it goes.
+    pub port: PortNumber,
+}
+
+/// What the driver set up of a virtqueue (virtio 1.2 §4.1.4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Virtqueue {
+    /// The device may use it: enabled, not being reset, DRIVER_OK, no DEVICE_NEEDS_RESET.
+    pub enabled: Bit,
+    /// Queue Size - 1; the size is a power of 2.
+    pub last: Bits<10>,
+    /// Address of the Descriptor Area, a multiple of 16.
+    pub descriptors: Bits<64>,
+    /// Address of the Driver Area, a multiple of 2.
+    pub driver: Bits<64>,
+    /// Address of the Device Area, a multiple of 4.
+    pub device: Bits<64>,
+    /// It has an MSI-X vector.
+    pub interrupt: Bit,
+    /// Which one.
+    pub vector: Bits<3>,
+}
+
+/// Features that were agreed on, as far as the queues' engines obey them; and what the driver set of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct DeviceSettings {
+    /// VIRTIO_F_EVENT_IDX.
+    pub event_index: Bit,
+    /// VIRTIO_F_INDIRECT_DESC.
+    pub indirect: Bit,
+    /// VIRTIO_NET_F_MRG_RXBUF.
+    pub mergeable: Bit,
+    /// VIRTIO_NET_F_CSUM: NEEDS_CSUM is obeyed; else it breaks the ring.
+    pub csum: Bit,
+    /// VIRTIO_NET_F_GUEST_CSUM: DATA_VALID may be set.
+    pub guest_csum: Bit,
+    /// Two queue pairs are in use (VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET); else the first alone.
+    pub both_pairs: Bit,
+    /// Queue 2 is the control queue; else queue 4 is (VIRTIO_NET_F_MQ, virtio 1.2 §5.1.2).
+    pub early_control: Bit,
+}
+
+/// A virtqueue or its device's settings changed; the engines keep a RAM of both. Sent while nothing of the queue is in flight,
+/// except for `enabled` going away: then it is followed by a [`Drain`].
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct VirtqueueUpdate {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// Which queue.
+    pub index: QueueIndex,
+    /// The queue from now on. Becoming enabled starts it afresh: all its indices are 0.
+    pub queue: Virtqueue,
+    /// Its device's settings.
+    pub settings: DeviceSettings,
+}
+
+/// A queue that was disabled, to be let go: an engine answers with the same index when nothing of it is in flight any more, and
+/// nothing of it will touch the host's memory or interrupt. Queues that an engine does not serve are answered at once.
+pub type Drain = QueueIndex;
+
+/// A control command (virtio 1.2 §5.1.6.5), as far as it fits: class, command, and up to 14 bytes of data.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct ControlCommand {
+    /// The device.
+    pub device: Bits<4>,
+    /// Class in bits 7:0, command in 15:8, data after that; 0 beyond `length`.
+    pub bytes: Bits<128>,
+    /// Device-readable bytes of the chain, class and command included; 65,535 stands for more.
+    pub length: Bits<16>,
+}
+
+/// What comes of a [`ControlCommand`]: one for each, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct ControlAnswer {
+    /// VIRTIO_NET_OK; else VIRTIO_NET_ERR.
+    pub ok: Bit,
+}
