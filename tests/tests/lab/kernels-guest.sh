@@ -6,6 +6,8 @@ case " $(cat /proc/cmdline) " in
     poweroff -f ;;
 *" job=reset "*)
     echo "guest has $(nproc) processors"
+    # The console is slower than a reset, and loses what it has not yet sent.
+    usleep 300000
     reboot -f ;;
 *" job=panic "*)
     echo c >/proc/sysrq-trigger ;;
