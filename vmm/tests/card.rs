@@ -119,7 +119,7 @@ impl Daemon {
 #[test]
 fn sigterm_makes_what_was_written_durable_and_ends_with_0() {
     let mut daemon = Daemon::start();
-    let data: Vec<u8> = (0..64 << 10).map(|index: u32| (index * 7 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..64 << 10).map(|index: u32| ((index * 7) >> 3) as u8).collect();
     std::fs::write(daemon.folder.path().join("data"), &data).unwrap();
     daemon.succeeds(&["nvme", "write", "--on", "sockets/vf0.sock", "--input", "data"]);
     let id = daemon.process.0.id().to_string();
