@@ -65,8 +65,7 @@ fn second_client_is_turned_away_and_may_come_after_the_first_left() {
     let error = VfioUser::open(served.server.path()).expect_err("the function is taken").to_string();
     assert!(error.contains("busy"), "{error}");
     drop(first);
-    let again = (0..1000).find_map(|_| VfioUser::open(served.server.path()).ok());
-    assert!(again.is_some());
+    VfioUser::open(served.server.path()).expect("the function is free at once");
 }
 
 #[test]

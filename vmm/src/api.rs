@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `{"op": "status"}` | `state`, `cpus`, `memory` (bytes), `functions` (`address`, `name`, `failed`) |
 //! | `{"op": "exits"}` | `exits`: vCPU exits by reason, and `total` |
+//! | `{"op": "power_button"}` | nothing: the guest is asked to shut down, and may take its time |
 //! | `{"op": "stop"}` | nothing: the machine ends at once |
 //!
 //! What cannot be answered gets `{"ok": false, "error": "…"}`.
@@ -40,12 +41,14 @@ pub enum Error {
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// What the machine is and does.
     Status,
     /// Exits by reason.
     Exits,
+    /// Press the guest's power button.
+    PowerButton,
     /// End it.
     Stop,
 }

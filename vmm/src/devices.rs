@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::event::Event;
 use crate::layout::{COM1, RESET, SLEEP_CONTROL};
 use crate::pci::Root;
 use crate::pci::ports::{self, Ports};
@@ -46,6 +47,8 @@ pub struct Devices {
     pub root: Arc<Root>,
     /// PCI configuration space by ports.
     pub ports: Ports,
+    /// Signalled: the power button is pressed, and the guest is to shut down.
+    pub power_button: Event,
 }
 
 impl Devices {
@@ -105,7 +108,7 @@ mod tests {
     fn devices() -> Devices {
         let console = Arc::new(Console::new(Arc::default()).unwrap());
         let root = Root::new(Vec::new(), &Layout::new(64 << 20, 40).unwrap()).unwrap();
-        Devices { console, root, ports: Ports::default() }
+        Devices { console, root, ports: Ports::default(), power_button: Event::new().unwrap() }
     }
 
     #[test]

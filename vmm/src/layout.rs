@@ -51,6 +51,8 @@ pub const ABOVE: u64 = 1 << 32;
 pub const COM1: u16 = 0x3f8;
 /// COM1's interrupt.
 pub const COM1_IRQ: u32 = 4;
+/// The power button's interrupt.
+pub const POWER_BUTTON_IRQ: u32 = 5;
 /// The sleep control register (ACPI 6.5 §4.8.3.7), the sleep status register behind it.
 pub const SLEEP_CONTROL: u16 = 0x600;
 /// The reset register (ACPI 6.5 §4.8.3.6).

@@ -45,7 +45,21 @@ pub fn for_loader(regions: &[Region]) -> Result<GuestMemoryMmap, Error> {
 mod tests {
     use super::*;
     use crate::layout::{ABOVE, HOLE};
+    use rustix::fs::{SealFlags, fcntl_get_seals};
     use vm_memory::Bytes;
+
+    #[test]
+    fn who_gets_the_memory_can_neither_resize_it_nor_change_its_seals() {
+        for layout in [Layout::new(64 << 20, 40).unwrap(), Layout::new(HOLE + (2 << 20), 40).unwrap()] {
+            for region in allocate(&layout).unwrap() {
+                let file = region.memory.file().unwrap();
+                let sealed = fcntl_get_seals(&file).unwrap();
+                assert!(sealed.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL), "{sealed:?}");
+                let len = file.metadata().unwrap().len();
+                assert!(file.set_len(0).is_err() && file.set_len(2 * len).is_err());
+            }
+        }
+    }
 
     #[test]
     fn loader_and_regions_see_the_same_bytes_on_both_sides_of_the_hole() {

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use vmm_sys_util::signal::create_sigset;
 
-/// What asks a process to end: Ctrl-C, `kill`, a terminal that closes.
-const ENDING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+/// What asks a process to end: Ctrl-C, Ctrl-\, `kill`, a terminal that closes.
+const ENDING: [libc::c_int; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP];
 
 /// The signals that end a process, blocked and readable instead.
 #[derive(Debug)]

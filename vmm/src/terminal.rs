@@ -63,9 +63,25 @@ pub fn say(line: &str) {
     let _ = write!(io::stderr().lock(), "nitride: {line}{end}");
 }
 
+/// Signals that end a process and mean nothing to this one.
+const FATAL: [libc::c_int; 12] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGABRT,
+    libc::SIGTRAP,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+];
+
 /// From now on, signals that end the process restore the terminal first.
 pub fn restore_on_fatal_signals() -> io::Result<()> {
-    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT] {
+    for signal in FATAL {
         register_signal_handler(signal, fatal).map_err(io::Error::from)?;
     }
     register_signal_handler(libc::SIGSYS, refused).map_err(io::Error::from)

@@ -22,7 +22,7 @@ use crate::devices::{Devices, Power};
 use crate::event::Event;
 use crate::irq::{Messages, Router};
 use crate::kvm::{self, Guest, Vcpu};
-use crate::layout::{COM1_IRQ, KVM_IDENTITY_MAP, KVM_TSS};
+use crate::layout::{COM1_IRQ, KVM_IDENTITY_MAP, KVM_TSS, POWER_BUTTON_IRQ};
 use crate::pci::ports::Ports;
 use crate::pci::{Device, Root};
 use crate::seccomp::{self, Thread};
@@ -126,6 +126,8 @@ impl Vm {
         let stop = Arc::new(AtomicBool::new(false));
         let console = Arc::new(Console::new(Arc::clone(&stop)).map_err(io("make a console"))?);
         router.pin(COM1_IRQ, &console.interrupt)?;
+        let power_button = Event::new().map_err(io("make a power button"))?;
+        router.pin(POWER_BUTTON_IRQ, &power_button)?;
         let mut devices = Vec::new();
         for function in functions {
             for region in guest.memory() {
@@ -136,7 +138,8 @@ impl Vm {
                 .push(Device::new(function, messages, |count| router.reserve(count)).map_err(Error::Device)?);
         }
         let root = Root::new(devices, &config.layout).map_err(Error::Device)?;
-        let devices = Arc::new(Devices { console: Arc::clone(&console), root, ports: Ports::default() });
+        let ports = Ports::default();
+        let devices = Arc::new(Devices { console: Arc::clone(&console), root, ports, power_button });
         let run = Run { devices, exits: Arc::default(), stop };
 
         let ended = Arc::new((Mutex::new(None), Event::new().map_err(io("make an event"))?));
@@ -242,6 +245,11 @@ fn stop(thread: JoinHandle<()>) {
 fn answer(run: &Run, description: &Value, request: api::Request) -> Value {
     match request {
         api::Request::Stop => json!({}),
+        api::Request::PowerButton => {
+            // An event that cannot be signalled is signalled already.
+            let _ = run.devices.power_button.signal();
+            json!({})
+        }
         api::Request::Exits => json!({ "exits": run.exits.to_json() }),
         api::Request::Status => {
             let mut status = description.clone();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod interrupt;
 mod lab;
 mod setup;
 mod sh;
@@ -36,7 +37,10 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    match interrupt::watch().and_then(|()| run(arguments)) {
+        // What failed, failed because of it.
+        _ if interrupt::came() => ExitCode::from(interrupt::EXIT_CODE),
         Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");

@@ -10,6 +10,7 @@ use crate::{lab, sh};
 /// Installs what is missing: Debian packages, the Python tools in `.venv/`, the crates of `Cargo.lock`, and the lab's
 /// kernel and QEMU in `.lab/`.
 pub fn run() -> Result<()> {
+    let _alone = sh::alone("setup")?;
     debian(&DEBIAN.iter().map(|(name, _)| *name).collect::<Vec<_>>())?;
     python()?;
     crates()?;

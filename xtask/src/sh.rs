@@ -90,7 +90,7 @@ impl Progress {
 /// Runs `command` under a progress line. Its output goes to `target/xtask/NAME.log`; the error of a
 /// command that fails quotes the log's end.
 pub fn run(what: &str, command: &mut Command) -> Result<()> {
-    let log_path = log_path(what)?;
+    let log_path = place(what, "log")?;
     let mut log = File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
     let (reader, writer) = std::io::pipe()?;
     let program = command.get_program().to_string_lossy().into_owned();
@@ -135,9 +135,22 @@ pub fn succeeds(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn log_path(what: &str) -> Result<PathBuf> {
+/// Waits until no other xtask of this checkout does `what`; keep the file for as long as this one does it.
+pub fn alone(what: &str) -> Result<File> {
+    let path = place(what, "lock")?;
+    let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if lock.try_lock().is_err() {
+        let progress = Progress::start(&format!("{what}: waiting for another one to end"));
+        lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+        progress.finish("ok");
+    }
+    Ok(lock)
+}
+
+/// Where a file about `what` is, in `target/xtask`.
+fn place(what: &str, extension: &str) -> Result<PathBuf> {
     let directory = target().join("xtask");
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let name: String = what.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
-    Ok(directory.join(format!("{name}.log")))
+    Ok(directory.join(format!("{name}.{extension}")))
 }

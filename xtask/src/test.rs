@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use roxmltree::{Document, Node};
 
-use crate::{setup, sh};
+use crate::{interrupt, setup, sh};
 
 /// What a test writes at the start of a line to say that it cannot run where it is, with the reason behind.
 const SKIPPED: &str = "skipped: ";
@@ -61,6 +61,9 @@ impl Tally {
 
     /// Counts one check: `command` has to succeed.
     fn check(&mut self, name: &str, command: &mut Command) {
+        if interrupt::came() {
+            return;
+        }
         match sh::run(&format!("test: {name}"), command) {
             Ok(()) => self.passed(),
             Err(error) => {

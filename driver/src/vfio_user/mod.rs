@@ -18,6 +18,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
+
 use crate::function::{
     Bar, Error, Function, Info, Interrupts, Result, check_bar_access, check_config_access,
 };
@@ -52,10 +54,20 @@ impl VfioUser {
     /// Connects to the server at `path`, which serves one client at a time.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let mut connection = Connection::open(path)
-            .map_err(|source| Error::Io { what: format!("connecting to {name}"), source })?;
-        let start =
-            start(&mut connection).map_err(|failure| describe(&name, "opening the function", failure))?;
+        let mut connection = Connection::open(path).map_err(|source| Error::Io {
+            what: format!("connecting to {name}"),
+            source: io::Error::new(source.kind(), format!("{source}; is `nitride card` running there?")),
+        })?;
+        let start = start(&mut connection).map_err(|failure| match failure {
+            Failure::Refused(error) if error == Errno::BUSY.raw_os_error() => Error::Io {
+                what: format!("opening {name}"),
+                source: io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "busy with another client; end that one, or take another function",
+                ),
+            },
+            other => describe(&name, "opening the function", other),
+        })?;
         let info = Info { name, ..start.info };
         Ok(Self { info, state: Mutex::new(State { connection, max_fds: start.max_fds, vectors: 0 }) })
     }

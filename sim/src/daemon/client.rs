@@ -13,6 +13,8 @@ use super::message::{MAX_TRANSFER, Message};
 const REGIONS: u32 = 9;
 /// Interrupt indices: INTx, MSI, MSI-X, error, request.
 const IRQS: u32 = 5;
+/// The error interrupt's index.
+const IRQ_ERROR: u32 = 3;
 /// Minor version of the protocol (its major version is 0).
 const MINOR: u32 = 1;
 /// Mappings that a client may have at a time.
@@ -162,7 +164,8 @@ impl Client {
 
     fn irq_info(&self, reader: &mut Reader<'_>) -> Outcome {
         let (_, _, index) = (reader.u32()?, reader.u32()?, reader.u32()?);
-        if index >= IRQS {
+        // The answer of Linux for a device without error reports. QEMU would complain of an index with no interrupt.
+        if index >= IRQS || index == IRQ_ERROR {
             return Err(errno(Errno::INVAL));
         }
         let msix = index == protocol::IRQ_MSIX;

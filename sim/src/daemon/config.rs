@@ -205,7 +205,7 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let mut config: Self = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             ConfigError::Parse {
                 path: path.to_owned(),
                 detail: format!("line {line}: {}", error.message().replace('\n', " ")),
@@ -332,6 +332,7 @@ mod tests {
         let volume = "sockets = 's'\n[[volume]]\nname = 'a'\nimage = 'a.img'\n";
         for (text, part) in [
             ("socket = 's'".to_string(), "line 1: unknown field `socket`"),
+            ("sockets = 's'\n\nvolumes = 2".to_string(), "line 3: unknown field `volumes`"),
             (format!("{volume}function = 'vf8'"), "use pf2 or vf0 to vf7"),
             (format!("{volume}nsid = 5"), "namespaces 1 to 4"),
             (format!("{volume}block_size = 1024"), "use 512 or 4096"),

@@ -120,14 +120,14 @@ pub struct Daemon {
 struct Control {
     path: PathBuf,
     listener: std::os::unix::net::UnixListener,
-    /// The directory, if it was made for this daemon.
-    made: Option<PathBuf>,
+    /// The directories that were made for this daemon, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
-        if let Some(directory) = &self.made {
+        for directory in &self.made {
             // Fails, as it should, when somebody else has put something there.
             let _ = std::fs::remove_dir(directory);
         }
@@ -136,12 +136,34 @@ impl Drop for Control {
 
 impl Control {
     fn bind(directory: &Path) -> Result<Self, DaemonError> {
-        let made = (!directory.exists()).then(|| directory.to_owned());
+        let made = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let made = made.map(Path::to_owned).collect();
         std::fs::create_dir_all(directory).map_err(|error| socket(directory, &error))?;
         let path = directory.join(CONTROL_SOCKET);
         let listener = server::bind(&path).map_err(|error| socket(&path, &error))?;
         listener.set_nonblocking(true).map_err(|error| socket(&path, &error))?;
         Ok(Self { path, listener, made })
+    }
+}
+
+/// Images made for a daemon: they go with one that does not start.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for image in &self.0 {
+            let _ = std::fs::remove_file(image);
+        }
+    }
+}
+
+impl Made {
+    fn prepare(&mut self, volume: &Volume) -> Result<u64, ConfigError> {
+        if !volume.image.exists() {
+            self.0.push(volume.image.clone());
+        }
+        volume.prepare()
     }
 }
 
@@ -156,8 +178,7 @@ fn socket(path: &Path, error: &std::io::Error) -> DaemonError {
 
 /// Starts the card of `edge` as `config` says, tells `started` of it, and serves until SIGINT, SIGTERM or a stop request.
 ///
-/// Everything is durable when it returns. When it fails, it leaves nothing behind that was not there before, images that
-/// it made excepted.
+/// Everything is durable when it returns. When it cannot start, it leaves nothing behind that was not there before.
 pub fn run(
     config: &Config,
     edge: Box<dyn Edge>,
@@ -192,6 +213,10 @@ async fn serve(control: &Control, daemon: &Arc<Daemon>) -> std::io::Result<()> {
 
 impl Daemon {
     fn start(config: &Config, edge: Box<dyn Edge>) -> Result<Self, DaemonError> {
+        // First of all, since it costs nothing and is what is wrong most often.
+        let mut made = Made::default();
+        let sizes =
+            config.volumes.iter().map(|volume| made.prepare(volume)).collect::<Result<Vec<_>, _>>()?;
         let simulator = Simulator::start(edge, options(config))?;
         let endpoint =
             |number: u8| simulator.endpoint(number).map(|endpoint| Arc::new(endpoint) as Arc<dyn Function>);
@@ -210,9 +235,10 @@ impl Daemon {
             servers,
             volumes: Mutex::new(Vec::new()),
         };
-        for volume in &config.volumes {
-            daemon.add(volume)?;
+        for (volume, bytes) in config.volumes.iter().zip(sizes) {
+            daemon.add(volume, bytes)?;
         }
+        made.0.clear();
         Ok(daemon)
     }
 
@@ -220,8 +246,8 @@ impl Daemon {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a volume on the media, and onto its function if it names one.
-    fn add(&self, volume: &Volume) -> Result<(), DaemonError> {
+    /// Puts a volume of that size on the media, and onto its function if it names one.
+    fn add(&self, volume: &Volume, bytes: u64) -> Result<(), DaemonError> {
         let mut volumes = self.volumes_mut();
         if volumes.len() == MAX_VOLUMES {
             return Err(DaemonError::Refused(format!(
@@ -229,7 +255,6 @@ impl Daemon {
                 volume.name
             )));
         }
-        let bytes = volume.prepare()?;
         let base = (volumes.len() as u64 + 1) << VOLUME_SHIFT;
         if bytes > 1 << VOLUME_SHIFT {
             return Err(DaemonError::Refused(format!(

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use nitride_driver::Function;
 use nitride_driver::vfio_user::protocol::{Command, HEADER, Header, flags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::client::Client;
 use super::message::{self, Message};
@@ -82,11 +83,17 @@ impl Drop for Server {
     }
 }
 
-/// Serves one client after the other; who comes while one is served is turned away.
+/// Serves one client after the other; who comes while one is served is turned away, and who comes after one has
+/// hung up waits until the function is reset.
 fn accept(listener: &UnixListener, shared: &Arc<Shared>, function: &Arc<dyn Function>) {
     let mut serving: Option<JoinHandle<()>> = None;
     while let Ok((stream, _)) = listener.accept() {
         let Ok(handle) = stream.try_clone() else { continue };
+        if shared.lock().as_ref().is_some_and(has_hung_up)
+            && let Some(thread) = serving.take()
+        {
+            let _ = thread.join();
+        }
         {
             let mut connection = shared.lock();
             if connection.is_some() {
@@ -110,6 +117,11 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, function: &Arc<dyn Func
     if let Some(thread) = serving {
         let _ = thread.join();
     }
+}
+
+fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|_| fds[0].revents().contains(PollFlags::HUP))
 }
 
 /// Answers the first request with EBUSY.

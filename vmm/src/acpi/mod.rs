@@ -155,7 +155,9 @@ mod tests {
             assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         }
         let source = std::fs::read_to_string(directory.path().join("DSDT.dsl")).unwrap();
-        for expected in ["PNP0A08", "PNP0501", "PNP0C02", "_S5", "QWordMemory", "0x03F8"] {
+        for expected in
+            ["PNP0A08", "PNP0501", "PNP0C02", "_S5", "QWordMemory", "0x03F8", "PNP0C0C", "ACPI0013", "_EVT"]
+        {
             assert!(source.contains(expected), "{expected} is missing in\n{source}");
         }
         let output =

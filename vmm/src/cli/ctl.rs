@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -71,24 +71,32 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn ask(args: &Args, request: &Value) -> anyhow::Result<Value> {
-    let name = args.socket.display();
-    let mut stream = UnixStream::connect(&args.socket)
-        .with_context(|| format!("control socket {name}: is the card daemon (`nitride card`) running?"))?;
-    stream.write_all(format!("{request}\n").as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    let mut answer: Value = serde_json::from_str(&line)
-        .map_err(|_| anyhow!("control socket {name}: the daemon ended without an answer"))?;
+    let mut answer = exchange(&args.socket, "card daemon (`nitride card`)", request)?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
         bail!("{error}");
     }
     Ok(answer["ok"].take())
 }
 
+/// Sends one request to the control socket of `who`, and takes the answer: a JSON object a line each way.
+pub(super) fn exchange(socket: &Path, who: &str, request: &Value) -> anyhow::Result<Value> {
+    let name = socket.display();
+    let mut stream = UnixStream::connect(socket)
+        .with_context(|| format!("control socket {name}: is the {who} running?"))?;
+    let mut line = String::new();
+    let exchanged = stream
+        .write_all(format!("{request}\n").as_bytes())
+        .and_then(|()| BufReader::new(stream).read_line(&mut line));
+    exchanged
+        .ok()
+        .and_then(|_| serde_json::from_str(&line).ok())
+        .with_context(|| format!("control socket {name}: the {who} ended without an answer"))
+}
+
 /// Values for people: a key and its value a line, a list's members one after the other.
-fn print(value: &Value, indent: usize) {
+pub(super) fn print(value: &Value, indent: usize) {
     match value {
-        Value::Array(members) if members.iter().any(Value::is_object) => {
+        Value::Array(members) if has_objects(value) => {
             for member in members {
                 print(member, indent);
                 println!();
@@ -96,7 +104,7 @@ fn print(value: &Value, indent: usize) {
         }
         Value::Object(fields) => {
             for (key, value) in fields {
-                if value.is_object() {
+                if value.is_object() || has_objects(value) {
                     println!("{:indent$}{key}:", "");
                     print(value, indent + 2);
                 } else {
@@ -107,6 +115,10 @@ fn print(value: &Value, indent: usize) {
         Value::Null => {}
         other => println!("{:indent$}{}", "", plain(other)),
     }
+}
+
+fn has_objects(value: &Value) -> bool {
+    value.as_array().is_some_and(|members| members.iter().any(Value::is_object))
 }
 
 fn plain(value: &Value) -> String {

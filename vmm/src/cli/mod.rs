@@ -11,6 +11,7 @@ mod ctl;
 mod nvme;
 mod probe;
 mod run;
+mod vm;
 
 /// An open, Nitro-style offload card: its simulator, its driver and its virtual machines.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ enum Command {
     Probe(probe::Args),
     /// Run a virtual machine with functions of a card
     Run(run::Args),
+    /// Ask a running virtual machine, or tell it what to do
+    Vm(vm::Args),
 }
 
 /// Parses the arguments, runs the subcommand and prints its error.
@@ -46,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Nvme(args) => nvme::run(args),
         Command::Probe(args) => probe::run(&args),
         Command::Run(args) => run::run(args),
+        Command::Vm(args) => vm::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("nitride: {}", one_line(&error));

@@ -45,7 +45,8 @@ pub struct Args {
     /// bound to vfio-pci; may be given several times
     #[arg(long = "function", value_name = "SOCKET|ADDRESS")]
     functions: Vec<String>,
-    /// Unix socket for control: a JSON object a line, {"op": "status"}, {"op": "exits"} or {"op": "stop"}
+    /// Unix socket for control: a JSON object a line, {"op": "status"}, {"op": "exits"}, {"op": "power_button"} or
+    /// {"op": "stop"}
     #[arg(long, value_name = "PATH")]
     api_socket: Option<PathBuf>,
     /// Write exits by reason to this file (JSON) at the end

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::lab::{self, Job, cpio::Archive, kernel::Kernel};
-use crate::{setup, sh};
+use crate::{interrupt, setup, sh};
 use card::Card;
 use watch::Watch;
 
@@ -37,6 +37,9 @@ pub fn run() -> Result<ExitCode> {
     let demo = Demo { kernel: lab::kernel::get()?, nitride, folder: folder.path().to_owned() };
     let start = Instant::now();
     if let Err(error) = demo.show() {
+        if interrupt::came() {
+            return Err(error);
+        }
         let place = folder.keep();
         return Err(error.context(format!("demo: failed; its files are in {}", place.display())));
     }

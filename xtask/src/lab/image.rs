@@ -24,6 +24,8 @@ const MODULES: &[&str] = &[
     "virtio_blk",
     "virtio_net",
     "tun",
+    "button",
+    "evdev",
 ];
 
 /// Debian's programs.

@@ -1,11 +1,28 @@
 //! The lab, through the command that everybody uses. Each test boots it once.
 
-use std::path::Path;
+mod vmm;
+
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+/// The root of the checkout.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The `nitride` that is built beside the tests; nothing where it is not.
+fn nitride() -> Option<String> {
+    let nitride = Path::new(env!("CARGO_BIN_EXE_nvme-model")).with_file_name("nitride");
+    if !nitride.exists() {
+        println!("skipped: {} is not built; `cargo build -p nitride` does that", nitride.display());
+        return None;
+    }
+    Some(path(&nitride))
+}
 
 /// `cargo xtask lab` with `arguments`; nothing where the lab is not set up.
 fn lab(arguments: &[&str]) -> Option<Output> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root();
     if !root.join(".lab/qemu").exists() && !root.join(".lab/kernel").exists() {
         println!("skipped: the lab is not set up here; `cargo xtask setup` does that");
         return None;
@@ -109,11 +126,7 @@ fn lab_linux_drives_the_model_outside_of_it_with_its_own_nvme_driver() {
 #[test]
 #[ignore = "boots a machine in a machine: 40 s"]
 fn lab_guest_of_the_vmm_gets_the_model_through_vfio_and_its_disk_survives() {
-    let nitride = Path::new(env!("CARGO_BIN_EXE_nvme-model")).with_file_name("nitride");
-    if !nitride.exists() {
-        println!("skipped: {} is not built; `cargo build -p nitride` does that", nitride.display());
-        return;
-    }
+    let Some(nitride) = nitride() else { return };
     let mut model = Model::start();
     let script = format!(
         "mkdir -p guest/job && printf '%s\\n' '#!/bin/sh' '{USE_DISK} && echo GUEST DONE' >guest/job/start
@@ -123,19 +136,8 @@ fn lab_guest_of_the_vmm_gets_the_model_through_vfio_and_its_disk_survives() {
             --memory 256M --function 0000:01:00.0"
     );
     let socket = model.socket();
-    let given = [
-        "--function",
-        &socket,
-        "--vfio",
-        "--hugepages",
-        "256",
-        "--in",
-        &path(&nitride),
-        "--",
-        "sh",
-        "-c",
-        &script,
-    ];
+    let given =
+        ["--function", &socket, "--vfio", "--hugepages", "256", "--in", &nitride, "--", "sh", "-c", &script];
     let Some(output) = lab(&given) else { return };
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("GUEST DONE"), "{}", text(&output.stdout));

@@ -1,0 +1,203 @@
+//! The card's daemon as its users meet it: processes, signals, sockets.
+#![cfg(feature = "sim")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nitride_driver::{Function, VfioUser};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Controller Configuration and its Enable bit (NVMe 1.4 §3.1.5).
+const CC: u64 = 0x14;
+const CC_EN: u32 = 1;
+
+const CARD: &str = "sockets = 'sockets'
+[[volume]]
+name = 'alice'
+image = 'alice.img'
+size = '8 MiB'
+function = 'vf0'
+[[volume]]
+name = 'bob'
+image = 'bob.img'
+size = '8 MiB'
+function = 'vf1'
+";
+
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Process {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nitride"));
+        command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A daemon with two volumes, each on a function of its own.
+struct Daemon {
+    process: Process,
+    folder: TempDir,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("card.toml"), CARD).unwrap();
+        let process = Process::start(folder.path(), &["card", "card.toml"]);
+        let mut daemon = Self { process, folder };
+        // The last function's socket is there when the card has booted.
+        while !daemon.socket("vf7").exists() {
+            assert!(daemon.process.0.try_wait().unwrap().is_none(), "the daemon ended");
+            thread::sleep(Duration::from_millis(20));
+        }
+        daemon
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("sockets/{name}.sock"))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nitride"));
+        command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn succeeds(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    fn ask(&self, command: &str) -> Value {
+        let answer = self.succeeds(&["ctl", "--json", "--socket", "sockets/control.sock", command]);
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    fn commands(&self) -> u64 {
+        self.ask("counters")["card"]["commands"].as_u64().unwrap()
+    }
+
+    fn connected(&self, function: &str) -> bool {
+        let functions = self.ask("functions");
+        let named = functions.as_array().unwrap().iter().find(|entry| entry["function"] == function);
+        named.unwrap()["connected"].as_bool().unwrap()
+    }
+
+    /// Waits until the card has carried out `more` commands.
+    fn works(&self, more: u64) {
+        let before = self.commands();
+        while self.commands() < before + more {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn bench(&self, function: &str) -> Process {
+        let socket = format!("sockets/{function}.sock");
+        let arguments = ["nvme", "bench", "--on", &socket, "--pattern", "random-write", "--overwrite"];
+        Process::start(self.folder.path(), &[&arguments[..], &["--seconds", "600"]].concat())
+    }
+}
+
+#[test]
+fn sigterm_makes_what_was_written_durable_and_ends_with_0() {
+    let mut daemon = Daemon::start();
+    let data: Vec<u8> = (0..64 << 10).map(|index: u32| ((index * 7) >> 3) as u8).collect();
+    std::fs::write(daemon.folder.path().join("data"), &data).unwrap();
+    daemon.succeeds(&["nvme", "write", "--on", "sockets/vf0.sock", "--input", "data"]);
+    let id = daemon.process.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(daemon.process.0.wait().unwrap().code(), Some(0));
+    let image = std::fs::read(daemon.folder.path().join("alice.img")).unwrap();
+    assert!(image[..data.len()] == data);
+    assert!(!daemon.folder.path().join("sockets").exists());
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_its_function_reset_and_the_others_at_work() {
+    let mut daemon = Daemon::start();
+    let (mut dying, other) = (daemon.bench("vf0"), daemon.bench("vf1"));
+    while !(daemon.connected("vf0") && daemon.connected("vf1")) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    daemon.works(500);
+    dying.kill();
+    while daemon.connected("vf0") {
+        thread::sleep(Duration::from_millis(20));
+    }
+    daemon.works(500);
+
+    let function = VfioUser::open(&daemon.socket("vf0")).unwrap();
+    let mut configuration = [0; 4];
+    function.bar_read(0, CC, &mut configuration).unwrap();
+    assert_eq!(u32::from_le_bytes(configuration) & CC_EN, 0);
+    drop(function);
+    while daemon.connected("vf0") {
+        thread::sleep(Duration::from_millis(20));
+    }
+    std::fs::write(daemon.folder.path().join("data"), [0x5a; 8192]).unwrap();
+    daemon.succeeds(&["nvme", "write", "--on", "sockets/vf0.sock", "--input", "data"]);
+    let read = daemon.succeeds(&["nvme", "read", "--on", "sockets/vf0.sock", "--bytes", "8192"]);
+    assert!(read == [0x5a; 8192]);
+
+    daemon.works(100);
+    drop(other);
+    let counters = daemon.ask("counters");
+    assert_eq!((&counters["violations"], &counters["dma_faults"]), (&0.into(), &0.into()));
+    daemon.ask("stop");
+    assert_eq!(daemon.process.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn who_comes_to_a_function_in_use_is_told_so() {
+    let daemon = Daemon::start();
+    let function = VfioUser::open(&daemon.socket("vf0")).unwrap();
+    let output = daemon.run(&["nvme", "id", "--on", "sockets/vf0.sock"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+    assert!(error.contains("sockets/vf0.sock") && error.contains("busy with another client"), "{error}");
+    drop(function);
+}
+
+#[test]
+fn a_volume_moves_to_another_function_by_the_control_socket_and_bad_requests_say_why() {
+    let daemon = Daemon::start();
+    let ctl = ["ctl", "--socket", "sockets/control.sock"];
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = daemon.run(&[&ctl, arguments].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(&["attach", "bob", "vf2"], "attached to vf1 already, detach it first");
+    daemon.succeeds(&[&ctl[..], &["detach", "bob"]].concat());
+    refused(&["detach", "bob"], "not attached to any function");
+    refused(&["attach", "bob", "vf0"], "namespace 1 of vf0 is alice already");
+    refused(&["attach", "carol", "vf2"], "carol");
+    refused(&["attach", "bob", "vf8"], "use pf2 or vf0 to vf7");
+    daemon.succeeds(&[&ctl[..], &["attach", "bob", "vf2", "--nsid", "3"]].concat());
+    let list = daemon.succeeds(&["nvme", "list", "--json", "--on", "sockets/vf2.sock"]);
+    let list: Value = serde_json::from_slice(&list).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&list[0]["namespace"]["nsid"], &list[0]["namespace"]["bytes"]),
+        (&3.into(), &(8 << 20).into())
+    );
+}
