@@ -10,6 +10,7 @@ mod memory;
 pub mod nvme;
 pub mod vfio;
 pub mod vfio_user;
+pub mod virtio_net;
 
 pub use dma::{Dma, DmaSpace};
 pub use function::{

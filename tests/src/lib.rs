@@ -4,3 +4,5 @@
 pub mod differential;
 pub mod nvme_model;
 pub mod reference_server;
+pub mod tcp;
+pub mod virtio_net_model;

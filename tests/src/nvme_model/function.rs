@@ -146,10 +146,10 @@ impl Function for ModelFunction {
 
 /// An I/O address space.
 #[derive(Debug, Default)]
-struct Mappings(BTreeMap<u64, (Arc<Memory>, Access)>);
+pub(crate) struct Mappings(BTreeMap<u64, (Arc<Memory>, Access)>);
 
 impl Mappings {
-    fn insert(&mut self, iova: u64, memory: Arc<Memory>, access: Access) -> Result<()> {
+    pub(crate) fn insert(&mut self, iova: u64, memory: Arc<Memory>, access: Access) -> Result<()> {
         let what = "DMA mapping";
         let len = memory.len() as u64;
         let detail = |reason: &str| format!("{len:#x} bytes at {iova:#x} {reason}");
@@ -165,7 +165,7 @@ impl Mappings {
         Ok(())
     }
 
-    fn remove(&mut self, iova: u64, len: u64) -> Result<()> {
+    pub(crate) fn remove(&mut self, iova: u64, len: u64) -> Result<()> {
         if self.0.get(&iova).is_none_or(|(memory, _)| memory.len() as u64 != len) {
             let detail = format!("nothing was mapped at {iova:#x} with {len:#x} bytes");
             return Err(Error::OutOfRange { what: "DMA unmapping", detail });

@@ -112,6 +112,7 @@ mod prp;
 mod queue;
 
 pub use controller::Controller;
+pub(crate) use function::Mappings;
 pub use function::ModelFunction;
 pub use host::{Fault, FlatMemory, HostMemory};
 pub use namespace::Namespace;
