@@ -197,6 +197,8 @@ pub struct Command {
     pub opcode: Bits<8>,
     /// Command DW0 bits 15:8: FUSE and PSDT.
     pub flags: Bits<8>,
+    /// Command Identifier.
+    pub cid: Bits<16>,
     /// Namespace identifier.
     pub nsid: Bits<32>,
     /// PRP entry 1.

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use nitride_abi::card::PF_STORAGE;
 use nitride_driver::VfioUser;
-use nitride_tests::differential::{self, Mismatch, NAMESPACES};
+use nitride_tests::differential::{self, Fault, Faulty, Mismatch, NAMESPACES, Subject};
 use nitride_tests::nvme_model::{Controller, ModelFunction, Namespace};
 use nitride_tests::reference_server::ReferenceServer;
 
@@ -18,10 +19,20 @@ fn seed() -> u64 {
 #[test]
 fn the_model_agrees_with_itself_on_ten_thousand_commands() {
     let tested = Arc::new(differential::reference(PF_STORAGE));
-    let report = differential::run(tested, seed(), 10_000).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    let changed = tested.clone();
+    let touch = move |nsid: u32| {
+        let namespace =
+            changed.with_controller(|controller| controller.namespaces[nsid as usize - 1].clone());
+        changed.change_namespace(nsid, namespace);
+        Ok(())
+    };
+    let subject = Subject { touch: Some(Box::new(touch)), interrupt: true, ..Subject::new(tested) };
+    let report =
+        differential::run_on(subject, seed(), 10_000).unwrap_or_else(|mismatch| panic!("{mismatch}"));
     println!("{report:?}");
     // A run that hardly does anything would agree too.
     assert!(report.commands >= 10_000 && report.resets >= 10 && report.depth >= 16);
+    assert!(report.events >= 10 && report.interrupted >= 10);
     assert!((report.commands / 2..report.commands * 19 / 20).contains(&report.succeeded));
 }
 
@@ -81,4 +92,43 @@ fn a_wrong_byte_on_the_medium_is_found() {
 fn another_functions_identity_is_found() {
     let mismatch = run_with(|_, n| n, PF_STORAGE + 14);
     assert!(mismatch.detail.contains("opcode 06h"), "{mismatch}");
+}
+
+/// Runs on a function that goes wrong once.
+fn run_faulty(fault: Fault) -> Mismatch {
+    let tested = Arc::new(Faulty::new(differential::reference(PF_STORAGE), fault, 200));
+    let subject = Subject { patience: Duration::from_millis(200), ..Subject::new(tested) };
+    let mismatch = differential::run_on(subject, seed(), 10_000).expect_err("a fault was planted");
+    println!("{fault:?}: {mismatch}");
+    mismatch
+}
+
+#[test]
+fn a_wrong_bit_of_data_is_found() {
+    let mismatch = run_faulty(Fault::DataBit);
+    assert!(mismatch.detail.contains("of memory is"), "{mismatch}");
+}
+
+#[test]
+fn a_wrong_status_is_found() {
+    let mismatch = run_faulty(Fault::Status);
+    assert!(mismatch.detail.contains("instead of"), "{mismatch}");
+}
+
+#[test]
+fn a_phase_tag_that_does_not_change_is_found() {
+    let mismatch = run_faulty(Fault::Phase);
+    assert!(mismatch.detail.contains("completions instead of"), "{mismatch}");
+}
+
+#[test]
+fn a_completion_of_another_command_is_found() {
+    let mismatch = run_faulty(Fault::Identifier);
+    assert!(mismatch.detail.contains("nothing instead of"), "{mismatch}");
+}
+
+#[test]
+fn interrupts_that_stop_are_found() {
+    let mismatch = run_faulty(Fault::Interrupts);
+    assert!(mismatch.detail.contains("interrupt vectors"), "{mismatch}");
 }

@@ -1,14 +1,16 @@
 //! From a submission queue entry's address to a command.
 
-use nitride_abi::card;
 use nitride_abi::nvme::command::{admin, io};
-use nitride_abi::nvme::{Status, sqe};
+use nitride_abi::nvme::{Status, feature, sqe};
 use nitride_lang::prelude::*;
 
-use super::records::{Assigned, CacheUpdate, Ending, FetchJob, Finished, Formed, Freed, Memo, Owner};
+use super::records::{
+    Announcement, Assigned, Ending, FetchJob, Finished, Formed, Freed, JobKind, Memo, Owner, Setting,
+};
 use super::slots::Slots;
 use crate::bus::{Command, DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
 use crate::dma::LandingRam;
+use crate::function::function_of;
 
 /// Slots that I/O commands leave to admin commands.
 const ADMIN_SLOTS: u64 = 8;
@@ -20,16 +22,6 @@ const ROW: usize = crate::profile::DATA_BITS;
 const FUSE_PSDT: u64 = 0xc3;
 /// Force Unit Access in DW 12 of a Read or a Write (NVMe 1.4 §6.9).
 const FUA: u64 = nitride_abi::nvme::command::rw::FUA.mask();
-
-/// The function of a controller, as `abi::card::function_of` has it.
-#[hdl_fn]
-pub(super) fn function_of(controller: Bits<4>) -> Bits<5> {
-    if controller == 0 {
-        bits::<5>(card::PF_STORAGE as u64)
-    } else {
-        bit_cast::<5, 4>(controller) + bits::<5>(card::VF_STORAGE_FIRST as u64 - 1)
-    }
-}
 
 /// The card knows this opcode of the admin command set (NVMe 1.4 §5).
 #[hdl_fn]
@@ -56,7 +48,7 @@ fn is_io(opcode: Bits<8>) -> Bit {
         || opcode == io::DATASET_MANAGEMENT as u64
 }
 
-/// An entry that has arrived, or a flush that needs none.
+/// An entry that has arrived, or a job that needs none.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 struct Arrival {
     slot: Bits<6>,
@@ -107,13 +99,13 @@ pub struct Fetch {
     pub read_done: Sink<DmaDone>,
     /// Entries.
     pub landing: Signal<In, LandingWrite>,
-    /// Write caches that are switched on and off.
-    pub cache: Signal<In, CacheUpdate>,
+    /// What controllers are set to.
+    pub setting: Signal<In, Setting>,
     /// Admin commands.
     pub admin: Source<Command>,
     /// I/O commands, and flushes for a shutdown: `flags` is 1 in these, 0 in a host's command.
     pub io: Source<Command>,
-    /// Commands that are over.
+    /// Commands that are over: refused ones, and completions of withdrawn ones.
     pub refused: Source<Finished>,
     /// A controller whose queue could not be read.
     pub fatal: Source<Bits<4>>,
@@ -121,13 +113,13 @@ pub struct Fetch {
     pub busy: Signal<Out, Bit>,
     jobs: RegFifo<FetchJob, 2>,
     slots: Slots,
-    owners: Ram<Owner, 6>,
+    given: Ram<FetchJob, 6>,
     through: Ram<Bit, 4>,
     arrivals: Fifo<Arrival, 6>,
     entries: LandingRam<{ Landing::ENTRIES }, 7>,
     state: Reg<State>,
     low: Reg<Bits<ROW>>,
-    owner: Reg<Owner>,
+    job_now: Reg<FetchJob>,
     command: Reg<Command>,
     route: Reg<Route>,
     finished: Reg<Finished>,
@@ -146,20 +138,21 @@ impl Fetch {
 impl Logic for Fetch {
     #[hdl]
     fn update(&mut self) {
-        // A job takes a slot and becomes a read; a flush arrives at once.
+        // A job takes a slot and becomes a read; one without an entry arrives at once.
         Sink::<FetchJob>::link(&mut self.job, &mut self.jobs.sink);
         let job = self.jobs.source.data.val();
         let due = self.jobs.source.valid.val() && self.slots.slot.valid.val();
         let slot = self.slots.slot.data.val();
         let done = self.read_done.valid.val();
-        let go = due && (if job.flush { !done } else { self.read.ready.val() });
+        let fetches = job.kind == JobKind::Entry;
+        let go = due && (if fetches { self.read.ready.val() } else { !done });
         self.jobs.source.ready.next = go;
         self.slots.slot.ready.next = go;
         self.slots.freed.next = self.freed.val();
         // Jobs that were taken but have no slot yet are fewer than the margins.
         self.room.next = self.slots.level.val() > ADMIN_SLOTS;
         self.admin_room.next = self.slots.level.val() > 2;
-        self.read.valid.next = due && !job.flush;
+        self.read.valid.next = due && fetches;
         self.read.data.next = DmaReadRequest {
             function: function_of(job.controller),
             address: job.address,
@@ -167,11 +160,12 @@ impl Logic for Fetch {
             destination: cat2::<2, 15, 17>(bits::<2>(Landing::ENTRIES), bit_cast::<15, 6>(slot) << 4),
             context: bit_cast::<8, 6>(slot),
         };
-        let owner = Owner { internal: job.flush, controller: job.controller, queue: job.queue };
+        let internal = job.kind == JobKind::Flush;
+        let owner = Owner { internal: internal, controller: job.controller, queue: job.queue };
         self.assigned.next = Assigned { valid: go, slot: slot, owner: owner };
-        self.owners.write_address.next = slot;
-        self.owners.write_data.next = owner;
-        self.owners.write_enable.next = go;
+        self.given.write_address.next = slot;
+        self.given.write_data.next = job;
+        self.given.write_enable.next = go;
 
         // Entries arrive in any order.
         self.read_done.ready.next = true;
@@ -184,33 +178,40 @@ impl Logic for Fetch {
             Arrival { slot: slot, failed: false }
         };
         self.arrivals.sink.data.next = arrival;
-        self.arrivals.sink.valid.next = done || (go && job.flush);
+        self.arrivals.sink.valid.next = done || (go && !fetches);
         self.entries.write.next = self.landing.val();
 
         // The oldest arrival becomes a command.
         let state = self.state.q.val();
         let arrived = self.arrivals.source.data.val();
-        self.owners.read_address.next = arrived.slot;
+        self.given.read_address.next = arrived.slot;
         self.entries.row.next =
             cat2::<6, 1, 7>(arrived.slot, if state == State::Low { 1.into() } else { 0.into() });
-        self.through.read_address.next = self.owners.read_data.val().controller;
-        self.through.write_address.next = self.cache.val().controller;
-        self.through.write_data.next = self.cache.val().through;
-        self.through.write_enable.next = self.cache.val().valid;
+        let setting = self.setting.val();
+        self.through.read_address.next = self.given.read_data.val().controller;
+        self.through.write_address.next = setting.controller;
+        self.through.write_data.next = !setting.value.get_bit(feature::WCE.lsb as usize);
+        self.through.write_enable.next =
+            setting.valid && setting.word == feature::VOLATILE_WRITE_CACHE as u64;
         self.arrivals.source.ready.next = state == State::High;
         let low = self.low.q.val();
         let high = self.entries.data.val();
         let opcode = low.get_bits::<8>(0);
         let flags = low.get_bits::<8>(8);
         let nsid = low.get_bits::<32>(sqe::NSID);
-        let whose = self.owner.q.val();
+        let whose = self.job_now.q.val();
+        let internal = whose.kind == JobKind::Flush;
+        let told = whose.kind == JobKind::Completion;
+        let announcement = unpack::<Announcement>(whose.address.get_bits::<55>(0));
         let write = opcode == io::WRITE as u64;
         let durable = self.through.read_data.val() && (write || opcode == io::WRITE_ZEROES as u64);
         let cdw12 = high.get_bits::<32>(sqe::dword(12) - ROW);
         let is_admin_queue = whose.queue == 0;
         let flush_all = opcode == io::FLUSH as u64 && nsid == nitride_abi::nvme::command::NSID_ALL as u64;
         let known = if is_admin_queue { is_admin(opcode) } else { is_io(opcode) };
-        let status = if !known {
+        let status = if told {
+            announcement.status
+        } else if !known {
             bits::<15>(Status::INVALID_OPCODE.bits() as u64)
         } else if (flags & FUSE_PSDT) != 0 {
             bits::<15>(Status::INVALID_FIELD.bits() as u64)
@@ -219,13 +220,21 @@ impl Logic for Fetch {
         } else {
             bits::<15>(Status::SUCCESS.bits() as u64)
         };
+        let cid = if told { announcement.cid } else { low.get_bits::<16>(16) };
+        let cdw10 = high.get_bits::<32>(sqe::dword(10) - ROW);
+        let cdw11 = high.get_bits::<32>(sqe::dword(11) - ROW);
+        let addressed =
+            !is_admin_queue && (write || opcode == io::READ as u64 || opcode == io::WRITE_ZEROES as u64);
         self.formed.next = Formed {
             valid: state == State::High,
             slot: arrived.slot,
             memo: Memo {
-                cid: low.get_bits::<16>(16),
+                cid: cid,
                 read: !is_admin_queue && opcode == io::READ as u64,
                 write: !is_admin_queue && write,
+                nsid: if told { bits::<32>(0) } else { nsid },
+                lba: if addressed { cat2::<32, 32, 64>(cdw11, cdw10) } else { bits::<64>(0) },
+                blocks: cdw12.get_bits::<16>(0),
             },
         };
         let route = self.route.q.val();
@@ -239,7 +248,7 @@ impl Logic for Fetch {
             }
             State::Low => {
                 self.low.d.next = high;
-                self.owner.d.next = self.owners.read_data.val();
+                self.job_now.d.next = self.given.read_data.val();
                 self.state.d.next = State::High;
             }
             State::High => {
@@ -247,17 +256,18 @@ impl Logic for Fetch {
                 self.command.d.next = Command {
                     slot: arrived.slot,
                     controller: whose.controller,
-                    opcode: if whose.internal { bits::<8>(io::FLUSH as u64) } else { opcode },
-                    flags: if whose.internal { bits::<8>(1) } else { bits::<8>(0) },
-                    nsid: if whose.internal {
+                    opcode: if internal { bits::<8>(io::FLUSH as u64) } else { opcode },
+                    flags: if internal { bits::<8>(1) } else { bits::<8>(0) },
+                    cid: cid,
+                    nsid: if internal {
                         bits::<32>(nitride_abi::nvme::command::NSID_ALL as u64)
                     } else {
                         nsid
                     },
                     prp1: low.get_bits::<64>(sqe::PRP1),
                     prp2: high.get_bits::<64>(sqe::PRP2 - ROW),
-                    cdw10: high.get_bits::<32>(sqe::dword(10) - ROW),
-                    cdw11: high.get_bits::<32>(sqe::dword(11) - ROW),
+                    cdw10: cdw10,
+                    cdw11: cdw11,
                     cdw12: if durable { cdw12 | FUA } else { cdw12 },
                     cdw13: high.get_bits::<32>(sqe::dword(13) - ROW),
                     cdw14: high.get_bits::<32>(sqe::dword(14) - ROW),
@@ -267,12 +277,12 @@ impl Logic for Fetch {
                     ending: if arrived.failed { Ending::Fail } else { Ending::Post },
                     slot: arrived.slot,
                     status: status,
-                    dw0: bits::<32>(0),
+                    dw0: if told { bit_cast::<32, 24>(announcement.dw0) } else { bits::<32>(0) },
                 };
                 self.failed.d.next = arrived.failed;
-                self.route.d.next = if whose.internal {
+                self.route.d.next = if internal {
                     Route::Io
-                } else if arrived.failed || status != 0 {
+                } else if told || arrived.failed || status != 0 {
                     Route::Refused
                 } else if is_admin_queue {
                     Route::Admin

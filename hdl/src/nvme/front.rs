@@ -3,11 +3,12 @@
 use nitride_lang::prelude::*;
 
 use super::admin::Admin;
+use super::coalesce::Coalesce;
 use super::fetch::Fetch;
 use super::lifecycle::Lifecycle;
 use super::post::Post;
 use super::queues::Queues;
-use super::records::{Client, Finished, Over, QueueRequest};
+use super::records::{Client, Failure, Finished, News, Over, QueueRequest, Signalled};
 use super::registers::{Registers, StepReport};
 use super::retire::Retire;
 use crate::bus::{
@@ -32,7 +33,7 @@ pub struct FrontEvents {
 ///
 /// ```text
 /// register ─ Registers ─ doorbells ─ Queues ─ jobs ─ Fetch ─ admin ─ Admin ─┐
-///                └─ Lifecycle ───────┘  │               └─ io … io_result ─ Post ─ Retire ─ interrupt
+///                └─ Lifecycle ───────┘  │               └─ io … io_result ─ Post ─ Retire ─ Coalesce ─ interrupt
 /// ```
 ///
 /// **Order.** A completion's entry is written after the command's result came (its data is on the link by then), its
@@ -52,7 +53,7 @@ pub struct Front {
     pub flr: Sink<Bits<5>>,
     /// Functions that are reset.
     pub flr_done: Source<Bits<5>>,
-    /// Controllers whose namespaces changed. Taken and not reported: OAES is 0.
+    /// Controllers whose namespaces changed.
     pub attribute_changed: Sink<Bits<4>>,
     /// Changes of the volumes.
     pub volume: Signal<In, VolumeUpdate>,
@@ -91,6 +92,7 @@ pub struct Front {
     admin: Admin,
     post: Post,
     retire: Retire,
+    coalesce: Coalesce,
 }
 
 #[cfg(test)]
@@ -108,7 +110,7 @@ impl Logic for Front {
         Source::<RegisterResponse>::link(&mut self.response, &mut self.registers.response);
         Sink::<Bits<5>>::link(&mut self.flr, &mut self.registers.flr);
         Source::<Bits<5>>::link(&mut self.flr_done, &mut self.registers.flr_done);
-        self.attribute_changed.ready.next = true;
+        Sink::<Bits<4>>::link(&mut self.attribute_changed, &mut self.admin.changed);
 
         Source::<Bits<4>>::join(&mut self.registers.work, &mut self.lifecycle.work);
         Source::<StepReport>::join(&mut self.lifecycle.step, &mut self.registers.step);
@@ -124,6 +126,7 @@ impl Logic for Front {
         Source::<QueueRequest>::join(&mut self.retire.request, &mut self.queues.request[Client::RELEASE]);
         Source::<QueueRequest>::join(&mut self.admin.request[0], &mut self.queues.request[Client::COMMANDS]);
         Source::<QueueRequest>::join(&mut self.admin.request[1], &mut self.queues.request[Client::FEATURES]);
+        Source::<QueueRequest>::join(&mut self.admin.request[2], &mut self.queues.request[Client::EVENTS]);
         Source::<QueueRequest>::join(
             &mut self.lifecycle.request,
             &mut self.queues.request[Client::LIFECYCLE],
@@ -135,9 +138,12 @@ impl Logic for Front {
         Source::<FetchJob>::join(&mut self.queues.fetch, &mut self.fetch.job);
         self.queues.room.next = self.fetch.room.val();
         self.queues.admin_room.next = self.fetch.admin_room.val();
+        self.queues.setting.next = self.admin.setting.val();
+        Source::<News>::join(&mut self.queues.news, &mut self.admin.news);
+        self.registers.hold.next = self.queues.hold.val();
         self.fetch.freed.next = self.retire.freed.val();
         self.fetch.landing.next = self.landing.val();
-        self.fetch.cache.next = self.admin.cache.val();
+        self.fetch.setting.next = self.admin.setting.val();
         Source::<DmaReadRequest>::link(&mut self.read, &mut self.fetch.read);
         Sink::<DmaDone>::link(&mut self.read_done, &mut self.fetch.read_done);
         Source::<Command>::link(&mut self.io, &mut self.fetch.io);
@@ -145,6 +151,7 @@ impl Logic for Front {
 
         self.admin.volume.next = self.volume.val();
         self.admin.counted.next = self.post.counted.val();
+        Source::<Failure>::join(&mut self.post.failure, &mut self.admin.failure);
         Source::<DmaWriteRequest>::link(&mut self.page, &mut self.admin.page);
         Sink::<DmaDone>::link(&mut self.page_done, &mut self.admin.page_done);
 
@@ -156,7 +163,9 @@ impl Logic for Front {
         Source::<DmaWriteRequest>::link(&mut self.entry, &mut self.post.entry);
         Sink::<DmaDone>::link(&mut self.entry_done, &mut self.post.entry_done);
         Source::<Over>::join(&mut self.post.over, &mut self.retire.over);
-        Source::<InterruptRequest>::link(&mut self.interrupt, &mut self.retire.interrupt);
+        self.coalesce.setting.next = self.admin.setting.val();
+        Source::<Signalled>::join(&mut self.retire.interrupt, &mut self.coalesce.sink);
+        Source::<InterruptRequest>::link(&mut self.interrupt, &mut self.coalesce.interrupt);
 
         self.admin.launch.next = self.launch.val();
         self.post.launch.next = self.launch.val();
@@ -164,13 +173,14 @@ impl Logic for Front {
         self.events.next = FrontEvents {
             command: self.fetch.formed.val().valid,
             completion: self.retire.freed.val().valid,
-            interrupt: self.retire.interrupt.valid.val() && self.retire.interrupt.ready.val(),
+            interrupt: self.coalesce.interrupt.valid.val() && self.coalesce.interrupt.ready.val(),
         };
         self.busy.next = self.registers.busy.val()
             || self.lifecycle.busy.val()
             || self.queues.busy.val()
             || self.fetch.busy.val()
             || self.admin.busy.val()
-            || self.post.busy.val();
+            || self.post.busy.val()
+            || self.coalesce.busy.val();
     }
 }

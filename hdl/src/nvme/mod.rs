@@ -1,6 +1,10 @@
 //! The NVMe front end: registers, queues, admin commands, completions (NVMe 1.4).
 
 mod admin;
+mod changes;
+mod coalesce;
+mod errors;
+mod events;
 mod fetch;
 mod front;
 mod lifecycle;

@@ -3,19 +3,24 @@
 use nitride_abi::nvme::{CQE_BYTES, cqe};
 use nitride_lang::prelude::*;
 
-use super::fetch::function_of;
 use super::records::{
-    Assigned, Client, Counted, Ending, Finished, Formed, Memo, Over, Owner, QueueAnswer, QueueOperation,
-    QueueOutcome, QueueRequest,
+    Assigned, Client, Counted, Ending, Failure, Finished, Formed, Memo, Over, Owner, QueueAnswer,
+    QueueOperation, QueueOutcome, QueueRequest,
 };
 use crate::bus::{CommandResult, DmaDone, DmaWriteRequest, Launch, LaunchRead};
 use crate::dma::LaunchRam;
+use crate::function::function_of;
 use crate::profile::DATA_BITS;
 
 /// DWs of an entry.
 const ENTRY_DWORDS: u64 = CQE_BYTES as u64 / 4;
 /// The lanes of a row that an entry fills.
 const ENTRY_LANES: u64 = (1 << ENTRY_DWORDS) - 1;
+
+/// First bit of the Status Code Type in a status field without the phase tag (NVMe 1.4 §4.6.1).
+const STATUS_TYPE: usize = 8;
+/// Status Code Type: Media and Data Integrity Errors.
+const MEDIA_ERROR: u64 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 enum State {
@@ -24,6 +29,7 @@ enum State {
     Look,
     Ask,
     Answer,
+    Log,
     Write,
     Over,
 }
@@ -42,7 +48,7 @@ fn entry(finished: Finished, answer: QueueAnswer, queue: Bits<3>, cid: Bits<16>)
 /// Posts completions.
 ///
 /// A result becomes a DMA write about 10 cycles later, one result at a time. Every command has had a place in its
-/// completion queue kept for it, so nothing here waits for a host.
+/// completion queue kept for it, so nothing here waits for a host. An error is in the log before its completion is written.
 #[derive(LogicBlock, Default)]
 pub struct Post {
     /// Rising edge.
@@ -71,6 +77,8 @@ pub struct Post {
     pub over: Source<Over>,
     /// For the SMART log.
     pub counted: Signal<Out, Counted>,
+    /// For the Error Information log.
+    pub failure: Source<Failure>,
     /// Something is under way here.
     pub busy: Signal<Out, Bit>,
     arbiter: StreamArbiter<Finished, 3>,
@@ -116,19 +124,30 @@ impl Logic for Post {
         let answer = self.answer.val();
         let answered = answer.valid && answer.client == Client::POST as u64;
         let success = finished.status == 0;
+        let memo = self.memo.q.val();
         self.owners.read_address.next = offered.slot;
         self.memos.read_address.next = offered.slot;
         self.arbiter.source.ready.next = state == State::Take;
         self.counted.next = Counted {
-            valid: state == State::Answer
-                && answered
-                && success
-                && (self.memo.q.val().read || self.memo.q.val().write),
+            valid: state == State::Answer && answered,
             controller: owner.controller,
-            write: self.memo.q.val().write,
+            read: success && memo.read,
+            write: success && memo.write,
+            media_error: finished.status.get_bits::<3>(STATUS_TYPE) == MEDIA_ERROR,
+            namespace: (memo.nsid - 1).get_bits::<2>(0),
+            blocks: memo.blocks,
+        };
+        self.failure.valid.next = state == State::Log;
+        self.failure.data.next = Failure {
+            controller: owner.controller,
+            queue: bit_cast::<16, 3>(owner.queue),
+            cid: memo.cid,
+            status: finished.status,
+            lba: memo.lba,
+            nsid: memo.nsid,
         };
         self.entries.write_row.next = finished.slot;
-        self.entries.write_data.next = entry(finished, answer, owner.queue, self.memo.q.val().cid);
+        self.entries.write_data.next = entry(finished, answer, owner.queue, memo.cid);
         self.entries.write_enable.next = 0.into();
         self.posted.write_address.next = finished.slot;
         self.posted.write_data.next =
@@ -159,10 +178,15 @@ impl Logic for Post {
                         self.address.d.next = answer.address;
                         self.entries.write_enable.next = bits::<8>(ENTRY_LANES);
                         self.posted.write_enable.next = true;
-                        self.state.d.next = State::Write;
+                        self.state.d.next = if success { State::Write } else { State::Log };
                     } else {
                         self.state.d.next = State::Over;
                     }
+                }
+            }
+            State::Log => {
+                if self.failure.ready.val() {
+                    self.state.d.next = State::Write;
                 }
             }
             State::Write => {

@@ -43,6 +43,11 @@ pub enum QueueOperation {
     Clear,
     /// Start a command that flushes all namespaces of the controller; `Busy` if there is no slot now.
     Flush,
+    /// Post a completion to the admin queue for a command that was withdrawn: `value` and `base` are an [`Announcement`].
+    /// `Full` if there is no place for it: [`NewsKind::Room`] comes when there may be one.
+    Announce,
+    /// The doorbell of a queue that no controller has.
+    Stray,
     /// Internal: schedule `queue` if it has entries.
     Wake,
     /// Internal: fetch from `queue`, whose turn it is.
@@ -88,6 +93,8 @@ pub enum QueueOutcome {
     InUse,
     /// The controller posts no more completions.
     Dropped,
+    /// The completion queue has no place.
+    Full,
 }
 
 /// The clients of [`Queues`](super::queues::Queues), by the index of their request stream.
@@ -105,8 +112,10 @@ impl Client {
     pub const FEATURES: usize = 4;
     /// Enable, reset and shutdown.
     pub const LIFECYCLE: usize = 5;
+    /// Asynchronous events.
+    pub const EVENTS: usize = 6;
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 }
 
 /// The answer to a [`QueueRequest`]: one for each, to all clients at once.
@@ -130,16 +139,62 @@ pub struct QueueAnswer {
     pub interrupt: Bit,
 }
 
+/// What a controller's events have to know of its queues.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub enum NewsKind {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The doorbell of a queue that does not exist was written.
+    InvalidRegister,
+    /// A doorbell was written with a value outside of its queue.
+    InvalidValue,
+    /// The admin completion queue, which was full, may have a place.
+    Room,
+}
+
+/// See [`NewsKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct News {
+    /// What.
+    pub kind: NewsKind,
+    /// Whose.
+    pub controller: Bits<4>,
+}
+
+/// Where a command comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub enum JobKind {
+    /// A submission queue entry.
+    #[default]
+    Entry,
+    /// A flush of all namespaces, with no entry to fetch and no completion to post.
+    Flush,
+    /// A completion to post, with no entry to fetch and nothing to do: an [`Announcement`].
+    Completion,
+}
+
+/// The completion of a command that was withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Announcement {
+    /// Its Command Identifier.
+    pub cid: Bits<16>,
+    /// Its status field without the phase tag.
+    pub status: Bits<15>,
+    /// Completion queue entry DW0.
+    pub dw0: Bits<24>,
+}
+
 /// A command to start.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct FetchJob {
-    /// A flush of all namespaces, with no entry to fetch and no completion to post.
-    pub flush: Bit,
+    /// Where it comes from.
+    pub kind: JobKind,
     /// Of which controller.
     pub controller: Bits<4>,
     /// From which submission queue.
     pub queue: Bits<3>,
-    /// Host address of the submission queue entry.
+    /// Host address of the submission queue entry, or an [`Announcement`] in the lower bits.
     pub address: Bits<64>,
 }
 
@@ -172,7 +227,7 @@ pub struct Formed {
     pub valid: Bit,
     /// The command's slot.
     pub slot: Bits<6>,
-    /// What the SMART log and the completion entry need.
+    /// What the logs and the completion entry need.
     pub memo: Memo,
 }
 
@@ -185,6 +240,12 @@ pub struct Memo {
     pub read: Bit,
     /// It is a Write.
     pub write: Bit,
+    /// Namespace identifier.
+    pub nsid: Bits<32>,
+    /// Starting LBA of a Read, a Write or a Write Zeroes; 0 of another command.
+    pub lba: Bits<64>,
+    /// Logical blocks of a Read or a Write, 0's based.
+    pub blocks: Bits<16>,
 }
 
 /// How a command ended.
@@ -234,24 +295,75 @@ pub struct Freed {
     pub slot: Bits<6>,
 }
 
-/// The Volatile Write Cache feature of a controller changed.
+/// A word of a controller's settings was written; see [`Settings`](super::admin::settings::Settings).
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
-pub struct CacheUpdate {
+pub struct Setting {
     /// The rest holds something this cycle.
     pub valid: Bit,
     /// Whose.
     pub controller: Bits<4>,
-    /// Every write is to be durable when it completes: WCE is 0.
-    pub through: Bit,
+    /// Which: the identifier of its feature.
+    pub word: Bits<4>,
+    /// The value from now on.
+    pub value: Bits<32>,
+    /// It is the default: the controller is being enabled.
+    pub initial: Bit,
 }
 
-/// A Read or a Write succeeded.
+/// A command ended that the SMART log counts.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Counted {
     /// The rest holds something this cycle.
     pub valid: Bit,
     /// Whose.
     pub controller: Bits<4>,
-    /// A Write; else a Read.
+    /// A Read succeeded.
+    pub read: Bit,
+    /// A Write succeeded.
     pub write: Bit,
+    /// A medium or its data's integrity failed.
+    pub media_error: Bit,
+    /// The namespace, NSID less 1.
+    pub namespace: Bits<2>,
+    /// Logical blocks, 0's based.
+    pub blocks: Bits<16>,
+}
+
+/// An error that goes into the Error Information log.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Failure {
+    /// Whose.
+    pub controller: Bits<4>,
+    /// Submission Queue ID; FFFFh: of no command.
+    pub queue: Bits<16>,
+    /// Command ID; FFFFh: of no command.
+    pub cid: Bits<16>,
+    /// Status field without the phase tag.
+    pub status: Bits<15>,
+    /// LBA.
+    pub lba: Bits<64>,
+    /// Namespace identifier.
+    pub nsid: Bits<32>,
+}
+
+/// An interrupt for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Signalled {
+    /// Whose.
+    pub controller: Bits<4>,
+    /// MSI-X vector.
+    pub vector: Bits<3>,
+    /// Of an I/O completion queue: it may wait for others.
+    pub io: Bit,
+}
+
+/// A log page with which a host clears events is read.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct LogRead {
+    /// Whose.
+    pub controller: Bits<4>,
+    /// The Changed Namespace List; else Error Information.
+    pub changes: Bit,
+    /// The command succeeded; else its data is being collected.
+    pub done: Bit,
 }

@@ -5,9 +5,9 @@ use nitride_abi::nvme::register::{self, aqa, cc, csts};
 use nitride_abi::nvme::{CAP_VALUE, VERSION};
 use nitride_lang::prelude::*;
 
-use super::fetch::function_of;
 use super::records::{QueueOperation, QueueRequest};
 use crate::bus::{RegisterRequest, RegisterResponse};
+use crate::function::function_of;
 
 /// Registers of one controller and what is to be done about them.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
@@ -178,6 +178,79 @@ fn has_work(control: Control) -> Bit {
     control.stopping || control.shutting || (control.cc.get_bit(0) && !control.ready && !control.fatal)
 }
 
+/// The registers after a write of the enabled halves of a word. What follows from CC is [`Lifecycle`](super::lifecycle::Lifecycle)'s.
+#[hdl_fn]
+fn after_write(control: Control, word: Bits<9>, data: Bits<64>, low: Bit, high: Bit) -> Control {
+    let upper = data.get_bits::<32>(32);
+    let cc = (upper & CC_WRITABLE).get_bits::<24>(0);
+    let was_enabled = control.cc.get_bit(0);
+    let enabled = cc.get_bit(0);
+    let shutdown = cc.get_bits::<2>(cc::SHN.lsb as usize) != 0;
+    let starts = !was_enabled && enabled;
+    if word == self::word(register::CC) && high {
+        Control {
+            cc: cc,
+            stopping: control.stopping || (was_enabled && !enabled),
+            shut: control.shut && !starts,
+            fatal: control.fatal && !starts,
+            shutting: control.shutting || (shutdown && (!control.shut || was_enabled != enabled)),
+            ..control
+        }
+    } else if word == self::word(register::AQA) && high {
+        Control {
+            submission_last: upper.get_bits::<12>(aqa::ASQS.lsb as usize),
+            completion_last: upper.get_bits::<12>(aqa::ACQS.lsb as usize),
+            ..control
+        }
+    } else if word == self::word(register::ASQ) {
+        Control { submission_base: write_base(control.submission_base, data, low, high), ..control }
+    } else if word == self::word(register::ACQ) {
+        Control { completion_base: write_base(control.completion_base, data, low, high), ..control }
+    } else {
+        control
+    }
+}
+
+/// The registers after a reset. A function level reset clears what a host can write, too.
+#[hdl_fn]
+fn after_reset(control: Control) -> Control {
+    let reset = Control {
+        stopping: false,
+        function_reset: false,
+        ready: false,
+        fatal: false,
+        shut: false,
+        flushed: false,
+        ..control
+    };
+    if control.function_reset {
+        Control {
+            shutting: false,
+            cc: bits::<24>(0),
+            submission_last: bits::<12>(0),
+            completion_last: bits::<12>(0),
+            submission_base: bits::<52>(0),
+            completion_base: bits::<52>(0),
+            ..reset
+        }
+    } else {
+        reset
+    }
+}
+
+/// The registers after a step of the controller's life.
+#[hdl_fn]
+fn after_step(control: Control, step: Step) -> Control {
+    match step {
+        Step::Started => Control { ready: !control.stopping, ..control },
+        Step::Failed => Control { fatal: true, ..control },
+        Step::Stopped => after_reset(control),
+        Step::Flushed => Control { flushed: true, ..control },
+        Step::ShutDown => Control { shutting: false, flushed: false, shut: true, ..control },
+        Step::Query | Step::Again => control,
+    }
+}
+
 /// The registers, in RAM by controller, and the list of those that want something done.
 ///
 /// One access at a time: a read is answered after 4 cycles, a register write takes 4, a doorbell 2. Nothing waits for a DMA.
@@ -199,6 +272,8 @@ pub struct Registers {
     pub fatal: Sink<Bits<4>>,
     /// Doorbells.
     pub doorbell: Source<QueueRequest>,
+    /// The queues have much to tell of doorbells: no access now.
+    pub hold: Signal<In, Bit>,
     /// Controllers to look after.
     pub work: Source<Bits<4>>,
     /// What came of it.
@@ -217,8 +292,6 @@ pub struct Registers {
     controls: Ram<Control, 4>,
     control: Reg<Control>,
     worklist: Fifo<Bits<4>, 4>,
-    updated: Signal<Local, Control>,
-    push: Signal<Local, Bit>,
 }
 
 impl Logic for Registers {
@@ -232,13 +305,14 @@ impl Logic for Registers {
         let stepping = picking && self.step.valid.val();
         let resetting = picking && !stepping && self.flr.valid.val();
         let failing = picking && !stepping && !resetting && self.fatal.valid.val();
-        let accessing = picking && !stepping && !resetting && !failing && self.register.valid.val();
+        let accessing =
+            picking && !stepping && !resetting && !failing && self.register.valid.val() && !self.hold.val();
         self.step.ready.next = stepping;
         self.flr.ready.next = resetting;
         self.fatal.ready.next = failing;
         self.register.ready.next = accessing;
         let offered = self.register.data.val();
-        let doorbell = offered.offset >= card::BAR0_DOORBELLS;
+        let doorbell = offered.write && offered.offset >= card::BAR0_DOORBELLS;
         let halves = cat2::<1, 1, 2>(
             if offered.enable.get_bits::<4>(4).all() { bits::<1>(1) } else { bits::<1>(0) },
             if offered.enable.get_bits::<4>(0).all() { bits::<1>(1) } else { bits::<1>(0) },
@@ -263,11 +337,7 @@ impl Logic for Registers {
             self.request.d.next = offered;
             self.controller.d.next = controller_of(offered.function);
             self.halves.d.next = halves;
-            if offered.write && doorbell {
-                self.state.d.next = State::Doorbell;
-            } else {
-                self.state.d.next = State::Read;
-            }
+            self.state.d.next = if doorbell { State::Doorbell } else { State::Read };
         }
 
         // The record comes out of RAM, is changed, and goes back.
@@ -286,87 +356,21 @@ impl Logic for Registers {
         let word = request.offset.get_bits::<9>(3);
         let low = self.halves.q.val().get_bit(0);
         let high = self.halves.q.val().get_bit(1);
-        let upper = request.data.get_bits::<32>(32);
-        let cc = (upper & CC_WRITABLE).get_bits::<24>(0);
-        let was_enabled = control.cc.get_bit(0);
-        let enabled = cc.get_bit(0);
-        let shutdown = cc.get_bits::<2>(cc::SHN.lsb as usize) != 0;
-        self.updated.next = control;
-        match client {
+        let updated = match client {
             Client::Bus => {
                 if request.write {
-                    if word == self::word(register::CC) && high {
-                        self.updated.next.cc = cc;
-                        if was_enabled && !enabled {
-                            self.updated.next.stopping = true;
-                        }
-                        if !was_enabled && enabled {
-                            self.updated.next.shut = false;
-                            self.updated.next.fatal = false;
-                        }
-                        if shutdown && (!control.shut || was_enabled != enabled) {
-                            self.updated.next.shutting = true;
-                        }
-                    }
-                    if word == self::word(register::AQA) && high {
-                        self.updated.next.submission_last = upper.get_bits::<12>(aqa::ASQS.lsb as usize);
-                        self.updated.next.completion_last = upper.get_bits::<12>(aqa::ACQS.lsb as usize);
-                    }
-                    if word == self::word(register::ASQ) {
-                        self.updated.next.submission_base =
-                            write_base(control.submission_base, request.data, low, high);
-                    }
-                    if word == self::word(register::ACQ) {
-                        self.updated.next.completion_base =
-                            write_base(control.completion_base, request.data, low, high);
-                    }
+                    after_write(control, word, request.data, low, high)
+                } else {
+                    control
                 }
             }
-            Client::Lifecycle => match self.step_now.q.val() {
-                Step::Started => {
-                    self.updated.next.ready = !control.stopping;
-                }
-                Step::Failed => {
-                    self.updated.next.fatal = true;
-                }
-                Step::Stopped => {
-                    self.updated.next.stopping = false;
-                    self.updated.next.function_reset = false;
-                    self.updated.next.ready = false;
-                    self.updated.next.fatal = false;
-                    self.updated.next.shut = false;
-                    self.updated.next.flushed = false;
-                    if control.function_reset {
-                        self.updated.next.shutting = false;
-                        self.updated.next.cc = bits::<24>(0);
-                        self.updated.next.submission_last = bits::<12>(0);
-                        self.updated.next.completion_last = bits::<12>(0);
-                        self.updated.next.submission_base = bits::<52>(0);
-                        self.updated.next.completion_base = bits::<52>(0);
-                    }
-                }
-                Step::Flushed => {
-                    self.updated.next.flushed = true;
-                }
-                Step::ShutDown => {
-                    self.updated.next.shutting = false;
-                    self.updated.next.flushed = false;
-                    self.updated.next.shut = true;
-                }
-                Step::Query | Step::Again => {}
-            },
-            Client::FunctionReset => {
-                self.updated.next.stopping = true;
-                self.updated.next.function_reset = true;
-            }
-            Client::Fatal => {
-                self.updated.next.fatal = true;
-            }
-        }
+            Client::Lifecycle => after_step(control, self.step_now.q.val()),
+            Client::FunctionReset => Control { stopping: true, function_reset: true, ..control },
+            Client::Fatal => Control { fatal: true, ..control },
+        };
         let query = client == Client::Lifecycle && self.step_now.q.val() == Step::Query;
         let held = control.queued && (client != Client::Lifecycle || query);
-        let work = has_work(self.updated.val());
-        self.push.next = acting && work && !held;
+        let work = has_work(updated);
         if acting {
             let reset_done = client == Client::Lifecycle
                 && self.step_now.q.val() == Step::Stopped
@@ -383,11 +387,10 @@ impl Logic for Registers {
             }
         }
         self.controls.write_address.next = controller;
-        self.controls.write_data.next = self.updated.val();
-        self.controls.write_data.next.queued = work || held;
+        self.controls.write_data.next = Control { queued: work || held, ..updated };
         self.controls.write_enable.next = acting;
         self.worklist.sink.data.next = controller;
-        self.worklist.sink.valid.next = self.push.val();
+        self.worklist.sink.valid.next = acting && work && !held;
         Source::<Bits<4>>::link(&mut self.work, &mut self.worklist.source);
         self.view.next = View { valid: acting && query, control: control };
 
@@ -410,10 +413,16 @@ impl Logic for Registers {
 
         // A doorbell word holds a submission queue's tail below a completion queue's head (NVMe 1.4 §3.1.24).
         let exists = request.offset.get_bits::<8>(6) == (card::BAR0_DOORBELLS >> 6);
-        let ringing = state == State::Doorbell && exists && (low || high);
+        let ringing = state == State::Doorbell && (low || high);
         self.doorbell.valid.next = ringing;
         self.doorbell.data.next = QueueRequest {
-            operation: if low { QueueOperation::Tail } else { QueueOperation::Head },
+            operation: if !exists {
+                QueueOperation::Stray
+            } else if low {
+                QueueOperation::Tail
+            } else {
+                QueueOperation::Head
+            },
             controller: controller,
             queue: request.offset.get_bits::<3>(3),
             value: if low { request.data.get_bits::<16>(0) } else { request.data.get_bits::<16>(32) },

@@ -2,9 +2,7 @@
 
 use nitride_lang::prelude::*;
 
-use super::fetch::function_of;
-use super::records::{Freed, Over, QueueOperation, QueueRequest};
-use crate::bus::InterruptRequest;
+use super::records::{Freed, Over, QueueOperation, QueueRequest, Signalled};
 
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 enum State {
@@ -23,7 +21,7 @@ pub struct Retire {
     /// Commands that are over.
     pub over: Sink<Over>,
     /// Interrupts.
-    pub interrupt: Source<InterruptRequest>,
+    pub interrupt: Source<Signalled>,
     /// To the queues, as [`Client::RELEASE`](super::records::Client::RELEASE).
     pub request: Source<QueueRequest>,
     /// Slots that come back.
@@ -47,8 +45,9 @@ impl Logic for Retire {
         }
         self.over.ready.next = released;
         self.interrupt.valid.next = interrupting && valid && over.interrupt;
+        // I/O submission queues post to I/O completion queues only.
         self.interrupt.data.next =
-            InterruptRequest { function: function_of(over.owner.controller), vector: over.vector };
+            Signalled { controller: over.owner.controller, vector: over.vector, io: over.owner.queue != 0 };
         self.request.valid.next = releasing;
         self.request.data.next = QueueRequest {
             operation: QueueOperation::Release,

@@ -6,7 +6,8 @@ use nitride_abi::nvme::command::{NSID_ALL, io};
 use nitride_lang::prelude::*;
 
 use super::record::{Event, FlushRequest, Job, RangeList, Start};
-use crate::bus::{Command, MediaOperation, MediaRequest, Volume, VolumeUpdate};
+use super::volume_table::VolumeTable;
+use crate::bus::{Command, MediaOperation, MediaRequest, VolumeUpdate};
 use crate::function::function_of;
 
 const FLUSH: u64 = io::FLUSH as u64;
@@ -79,7 +80,7 @@ pub struct Decoder {
     status: Reg<Bits<15>>,
     address: Reg<Bits<48>>,
     bytes: Reg<Bits<29>>,
-    volumes: Ram<Volume, 6>,
+    volumes: VolumeTable,
 }
 
 impl Logic for Decoder {
@@ -88,13 +89,10 @@ impl Logic for Decoder {
         let command = self.held.q.val();
         let state = self.state.q.val();
 
-        let update = self.volume.val();
         let index = cat2::<4, 2, 6>(command.controller, (command.nsid - 1).get_bits::<2>(0));
-        self.volumes.write_enable.next = update.valid;
-        self.volumes.write_address.next = update.index;
-        self.volumes.write_data.next = update.volume;
-        self.volumes.read_address.next = index;
-        let volume = self.volumes.read_data.val();
+        self.volumes.update.next = self.volume.val();
+        self.volumes.index.next = index;
+        let volume = self.volumes.volume.val();
 
         let opcode = command.opcode;
         let deallocate = command.cdw11.get_bit(2);

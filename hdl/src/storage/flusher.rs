@@ -3,7 +3,8 @@
 use nitride_lang::prelude::*;
 
 use super::record::{Event, FlushRequest};
-use crate::bus::{MediaOperation, MediaRequest, Volume, VolumeUpdate};
+use super::volume_table::VolumeTable;
+use crate::bus::{MediaOperation, MediaRequest, VolumeUpdate};
 
 /// What the flusher does.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
@@ -44,7 +45,7 @@ pub struct Flusher {
     index: Reg<Bits<6>>,
     address: Reg<Bits<48>>,
     length: Reg<Bits<48>>,
-    volumes: Ram<Volume, 6>,
+    volumes: VolumeTable,
 }
 
 impl Logic for Flusher {
@@ -53,12 +54,9 @@ impl Logic for Flusher {
         let state = self.state.q.val();
         let held = self.held.q.val();
         let index = self.index.q.val();
-        let update = self.volume.val();
-        self.volumes.write_enable.next = update.valid;
-        self.volumes.write_address.next = update.index;
-        self.volumes.write_data.next = update.volume;
-        self.volumes.read_address.next = index;
-        let volume = self.volumes.read_data.val();
+        self.volumes.update.next = self.volume.val();
+        self.volumes.index.next = index;
+        let volume = self.volumes.volume.val();
 
         self.request.ready.next = state == State::Take;
         self.media.valid.next = state == State::Ask;

@@ -12,7 +12,9 @@ mod splitter;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod volume_table;
 mod writes;
 
 pub use engine::Engine;
 pub use record::{AxiAddress, AxiRead, AxiResponse, AxiWrite};
+pub use volume_table::VolumeTable;

@@ -13,6 +13,7 @@ use super::record::Start;
 use super::segmenter::Segmenter;
 use super::splitter::Splitter;
 use super::tracker::Tracker;
+use super::volume_table::VolumeTable;
 use super::writes::Writes;
 use crate::bus::{Command, DmaDone, LandingWrite, VolumeUpdate};
 
@@ -59,6 +60,19 @@ fn start(rng: &mut Rng) -> Start {
     start.job.media = bits::<48>(512 * rng.below(64));
     start.job.window = bits::<6>(rng.pick(&[0, 0, 2, 32]));
     start
+}
+
+#[test]
+fn volume_table_is_the_same_in_verilog() {
+    differential(
+        "storage-volume-table",
+        VolumeTable::default,
+        |uut, rng| {
+            uut.update.next = volume(rng);
+            uut.index.next = bits::<6>(rng.below(12));
+        },
+        CYCLES,
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use nitride_abi::nvme::command::{admin, dsm, identify, io, queue as q};
-use nitride_abi::nvme::{MAX_TRANSFER, Sqe};
+use nitride_abi::nvme::command::{admin, dsm, identify, io, log_page, queue as q};
+use nitride_abi::nvme::{MAX_TRANSFER, Sqe, feature, log};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -20,7 +20,7 @@ pub(super) struct Planned {
     pub memory: Vec<(usize, usize)>,
     contents: Vec<(usize, Vec<u8>)>,
     /// NSID, first block, end, and whether it changes them.
-    blocks: Vec<(u32, u64, u64, bool)>,
+    pub blocks: Vec<(u32, u64, u64, bool)>,
 }
 
 impl fmt::Display for Planned {
@@ -50,6 +50,17 @@ impl Planned {
         self.contents.iter().try_for_each(|(at, bytes)| side.fill(*at, bytes))
     }
 
+    /// Whether it may wait for an event.
+    pub fn requests_event(&self) -> bool {
+        self.queue == 0 && self.sqe.opcode == admin::ASYNC_EVENT_REQUEST
+    }
+
+    /// Whether it reads the SMART log.
+    pub fn reads_smart(&self) -> bool {
+        let page = log_page::LID.get(self.sqe.cdw10[0] as u64) as u8;
+        self.queue == 0 && self.sqe.opcode == admin::GET_LOG_PAGE && page == log::SMART
+    }
+
     fn point(&mut self, pointer: Pointer) {
         (self.sqe.prp1, self.sqe.prp2) = (pointer.prp1, pointer.prp2);
         self.memory.extend(pointer.memory);
@@ -74,18 +85,17 @@ impl Planned {
 #[derive(Debug, Default)]
 pub(super) struct Generator {
     cid: u16,
-    events: usize,
+    /// Command identifiers of Asynchronous Event Requests that wait.
+    pub requests: Vec<u16>,
+    /// The admin queue has place for event requests: what tells that one was fetched is the completion of a later command.
+    pub may_request: bool,
 }
 
 const CHANCE_OF_DEFECT: f64 = 0.04;
 
 impl Generator {
-    /// The controller was reset.
-    pub fn forget_events(&mut self) {
-        self.events = 0;
-    }
-
-    fn cid(&mut self) -> u16 {
+    /// A command identifier that no command has had for long.
+    pub fn cid(&mut self) -> u16 {
         self.cid = self.cid.wrapping_add(1);
         self.cid
     }
@@ -176,6 +186,18 @@ impl Generator {
         planned
     }
 
+    /// What a host does that wants to hear of every event: it asks for notices, and leaves two requests.
+    pub fn ask_for_events(&mut self) -> [Sqe; 3] {
+        let notices = feature::NAMESPACE_NOTICES.mask() as u32;
+        let configure = Sqe {
+            opcode: admin::SET_FEATURES,
+            cdw10: [feature::ASYNC_EVENT_CONFIGURATION.into(), notices, 0, 0, 0, 0],
+            ..Sqe::default()
+        };
+        let request = Sqe { opcode: admin::ASYNC_EVENT_REQUEST, ..Sqe::default() };
+        [configure, request, request].map(|sqe| Sqe { cid: self.cid(), ..sqe })
+    }
+
     /// The commands that create a queue pair, on the first free IDs.
     pub fn queue_pair(random: &mut StdRng, side: &Side) -> Vec<Planned> {
         let Some(sq) = (1..8).find(|id| side.has_no_submission_queue(*id)) else { return Vec::new() };
@@ -213,8 +235,20 @@ impl Generator {
                 let dwords = [16, 128, 1024, random.random_range(1..1100)][random.random_range(0..4)];
                 sqe.opcode = admin::GET_LOG_PAGE;
                 sqe.nsid = [0, u32::MAX, random.random_range(0..6)][random.random_range(0..3)];
-                sqe.cdw10[0] =
-                    random.random_range(0..6) | (dwords - 1) << 16 | random.random_range(0..2) << 15;
+                let page = random.random_range(0..6);
+                sqe.cdw10[0] = page | (dwords - 1) << 16 | random.random_range(0..2) << 15;
+                let size = log::size(page as u8) as u32;
+                sqe.cdw10[2] = [
+                    0,
+                    0,
+                    64,
+                    random.random_range(0..=size / 4) * 4,
+                    size + 4,
+                    random.random_range(0..size + 8),
+                ][random.random_range(0..6)];
+                if random.random_bool(0.05) {
+                    (sqe.cdw10[1], sqe.cdw10[3]) = [(1, 0), (0, 1)][random.random_range(0..2)];
+                }
                 return Self::with_data(random, &mut space, sqe, dwords as usize * 4);
             }
             40..52 => {
@@ -224,7 +258,16 @@ impl Generator {
             52..66 => {
                 let save = u32::from(random.random_bool(0.1)) << 31;
                 sqe.opcode = admin::SET_FEATURES;
-                sqe.cdw10 = [random.random_range(0..16) | save, feature_value(random), 0, 0, 0, 0];
+                let id = random.random_range(0..16u32);
+                let value = match id as u8 {
+                    // The shortest time is long enough.
+                    feature::INTERRUPT_COALESCING => {
+                        random.random_range(0..2) << 8 | random.random_range(0..9)
+                    }
+                    feature::ASYNC_EVENT_CONFIGURATION => random.random_range(0..2) << 8 | 0xff,
+                    _ => feature_value(random),
+                };
+                sqe.cdw10 = [id | save, value, 0, 0, 0, 0];
             }
             66..72 if side.has_no_completion_queue(id as usize) => {
                 let cid = sqe.cid;
@@ -242,11 +285,16 @@ impl Generator {
             }
             78..82 => (sqe.opcode, sqe.cdw10[0]) = (admin::DELETE_SQ, id),
             82..87 => (sqe.opcode, sqe.cdw10[0]) = (admin::DELETE_CQ, id),
-            87..91 => (sqe.opcode, sqe.cdw10[0]) = (admin::ABORT, random.random()),
-            91..94 if self.events < 6 => {
-                sqe.opcode = admin::ASYNC_EVENT_REQUEST;
-                self.events += 1;
+            87..91 => {
+                sqe.opcode = admin::ABORT;
+                let requests = &self.requests;
+                sqe.cdw10[0] = if requests.is_empty() || random.random_bool(0.3) {
+                    random.random()
+                } else {
+                    u32::from(requests[random.random_range(0..requests.len())]) << 16
+                };
             }
+            91..97 if self.may_request => sqe.opcode = admin::ASYNC_EVENT_REQUEST,
             _ => {
                 sqe.opcode = random.random_range(0x0d..=0xff);
                 sqe.cdw10 = random.random();

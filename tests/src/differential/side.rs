@@ -10,6 +10,8 @@ use nitride_abi::nvme::command::{admin, queue as q};
 use nitride_abi::nvme::register::{self, cq_head_doorbell, csts, sq_tail_doorbell};
 use nitride_abi::nvme::{CQE_BYTES, Cqe, SQE_BYTES, Sqe, Status};
 use nitride_driver::{Access, Function, Memory};
+use rand::Rng;
+use rand::rngs::StdRng;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
 use super::Outcome;
@@ -21,9 +23,6 @@ pub(super) const MEMORY: usize = 16 << 20;
 /// Where in the memory commands' data begins; queues are before it.
 pub(super) const DATA: usize = 1 << 20;
 const COMPLETION_QUEUES: usize = 768 << 10;
-
-/// How long the function under test may do nothing while it should.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Offset in the memory of a submission queue, 64 KiB each.
 pub(super) fn submission_queue(id: usize) -> usize {
@@ -47,6 +46,10 @@ pub(super) struct Completion {
 impl Completion {
     pub fn is_of(&self, queue: usize, cid: u16) -> bool {
         (self.sq as usize, self.cid) == (queue, cid)
+    }
+
+    pub fn cid(&self) -> u16 {
+        self.cid
     }
 
     pub fn same_command(&self, other: &Self) -> bool {
@@ -75,6 +78,8 @@ pub(super) struct Side {
     events: Vec<OwnedFd>,
     submissions: [Option<Submission>; QUEUES],
     targets: [Option<Target>; QUEUES],
+    /// How long the function may do nothing while it should.
+    patience: Duration,
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -82,13 +87,13 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 impl Side {
-    pub fn new(function: Arc<dyn Function>) -> Outcome<Self> {
+    pub fn new(function: Arc<dyn Function>, patience: Duration) -> Outcome<Self> {
         let memory = Arc::new(Memory::new("differential", MEMORY, false).map_err(text)?);
         function.dma_map(IOVA, memory.clone(), Access::ReadWrite).map_err(text)?;
         let new = || eventfd(0, EventfdFlags::NONBLOCK).map_err(text);
         let events = (0..MSIX_VECTORS).map(|_| new()).collect::<Outcome<_>>()?;
-        let side =
-            Self { function, memory, events, submissions: Default::default(), targets: Default::default() };
+        let (submissions, targets) = Default::default();
+        let side = Self { function, memory, events, submissions, targets, patience };
         side.prepare_function()?;
         Ok(side)
     }
@@ -104,12 +109,12 @@ impl Side {
         self.prepare_function()
     }
 
-    fn write(&self, offset: u64, value: u32) -> Outcome<()> {
+    pub fn write(&self, offset: u64, value: u32) -> Outcome<()> {
         self.function.bar_write(0, offset, &value.to_le_bytes()).map_err(text)
     }
 
     fn wait_ready(&self, ready: u64) -> Outcome<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let mut status = [0; 4];
             self.function.bar_read(0, register::CSTS, &mut status).map_err(text)?;
@@ -162,6 +167,20 @@ impl Side {
         self.submissions[queue].as_ref().map_or(0, |sq| sq.size as usize - 1)
     }
 
+    /// The offset of a doorbell and a value that its queue does not have, or a doorbell of no queue with any value.
+    pub fn bad_doorbell(&self, random: &mut StdRng) -> (u64, u32) {
+        let queue = random.random_range(0..2 * QUEUES);
+        let (doorbell, size) = if random.random_bool(0.5) {
+            let size = self.submissions.get(queue).and_then(Option::as_ref).map(|sq| sq.size);
+            (sq_tail_doorbell(queue as u16), size)
+        } else {
+            let size = self.targets.get(queue).and_then(Option::as_ref).map(|cq| cq.size);
+            (cq_head_doorbell(queue as u16), size)
+        };
+        // The upper half of a doorbell does not count.
+        (doorbell, random.random_range(size.unwrap_or(0)..1 << 16) | random.random::<u32>() << 16)
+    }
+
     /// Keeps the books after a command that succeeded.
     pub fn note(&mut self, sqe: &Sqe, queue: usize) {
         let (cdw10, cdw11) = (sqe.cdw10[0] as u64, sqe.cdw10[1] as u64);
@@ -210,14 +229,14 @@ impl Side {
     /// as come at once.
     pub fn drain(&mut self, count: Option<usize>) -> Outcome<Vec<Completion>> {
         let mut taken = Vec::new();
-        let mut deadline = Instant::now() + PATIENCE;
+        let mut deadline = Instant::now() + self.patience;
         loop {
             let before = taken.len();
             for queue in 0..QUEUES {
                 self.drain_queue(queue, &mut taken)?;
             }
             if taken.len() > before {
-                deadline = Instant::now() + PATIENCE;
+                deadline = Instant::now() + self.patience;
                 continue;
             }
             match count {
@@ -268,7 +287,7 @@ impl Side {
             if expected.is_some_and(|expected| expected >> vector & 1 == 1) {
                 let mut fds = [PollFd::from_borrowed_fd(event.as_fd(), PollFlags::IN)];
                 // A time-out shows as a vector that was not raised.
-                let _ = rustix::event::poll(&mut fds, Timespec::try_from(PATIENCE).ok().as_ref());
+                let _ = rustix::event::poll(&mut fds, Timespec::try_from(self.patience).ok().as_ref());
             }
             let read = rustix::io::read(event, &mut [0; 8]).is_ok();
             raised |= u8::from(read) << vector;

@@ -1,8 +1,8 @@
 //! The admin command set (NVMe 1.4 §5).
 
 use nitride_abi::card::{MSIX_VECTORS, NAMESPACES, QUEUE_ENTRIES};
-use nitride_abi::nvme::command::{abort, admin, identify, log_page, queue};
-use nitride_abi::nvme::{self, ASYNC_EVENT_LIMIT, PAGE, Sqe, Status, log};
+use nitride_abi::nvme::command::{abort, admin, identify, queue};
+use nitride_abi::nvme::{self, PAGE, Sqe, Status};
 
 use super::controller::Controller;
 use super::host::HostMemory;
@@ -47,14 +47,11 @@ impl Controller {
             admin::ABORT => {
                 let cdw10 = sqe.cdw10[0] as u64;
                 let (queue, cid) = (abort::SQID.get(cdw10) as u16, abort::CID.get(cdw10) as u16);
-                let aborted = self.abort_held(host, queue, cid);
-                Ok(Some(if aborted { 0 } else { abort::NOT_ABORTED }))
+                let aborted =
+                    self.abort_held(host, queue, cid) || queue == 0 && self.abort_request(host, cid);
+                Ok(Some(if aborted { abort::ABORTED } else { abort::NOT_ABORTED }))
             }
-            _ if self.async_requests > ASYNC_EVENT_LIMIT => Err(Status::ASYNC_LIMIT_EXCEEDED),
-            _ => {
-                self.async_requests += 1;
-                Ok(None)
-            }
+            _ => self.request_event(sqe.cid),
         }
     }
 
@@ -140,43 +137,6 @@ impl Controller {
         let pages = prp::walk(host, sqe.prp1, sqe.prp2, data.len())?;
         prp::scatter(host, &pages, &data)?;
         Ok(Some(0))
-    }
-
-    fn get_log_page(&mut self, host: &mut dyn HostMemory, sqe: &Sqe) -> Result<Option<u32>, Status> {
-        let cdw10 = sqe.cdw10[0] as u64;
-        let id = log_page::LID.get(cdw10) as u8;
-        if !(log::ERROR_INFORMATION..=log::FIRMWARE_SLOT).contains(&id) {
-            return Err(Status::INVALID_LOG_PAGE);
-        }
-        let len = (log_page::NUMDL.get(cdw10) as usize + 1) * 4;
-        let whole_controller = sqe.nsid == 0 || sqe.nsid == nvme::command::NSID_ALL;
-        if len > log_page::MAX_BYTES || id == log::SMART && !whole_controller {
-            return Err(Status::INVALID_FIELD);
-        }
-        let page = self.log_page(id);
-        let pages = prp::walk(host, sqe.prp1, sqe.prp2, len)?;
-        prp::scatter(host, &pages, &page[..len])?;
-        Ok(Some(0))
-    }
-
-    fn log_page(&self, id: u8) -> [u8; log_page::MAX_BYTES] {
-        let mut page = [0; log_page::MAX_BYTES];
-        let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
-        match id {
-            log::SMART => {
-                put(log::smart::TEMPERATURE, &nvme::TEMPERATURE.to_le_bytes());
-                put(log::smart::AVAILABLE_SPARE, &[nvme::AVAILABLE_SPARE]);
-                put(log::smart::AVAILABLE_SPARE_THRESHOLD, &[nvme::AVAILABLE_SPARE_THRESHOLD]);
-                put(log::smart::HOST_READ_COMMANDS, &self.read_commands.to_le_bytes());
-                put(log::smart::HOST_WRITE_COMMANDS, &self.write_commands.to_le_bytes());
-            }
-            log::FIRMWARE_SLOT => {
-                put(log::firmware::AFI, &[1]);
-                put(log::firmware::FRS1, nvme::FIRMWARE);
-            }
-            _ => {}
-        }
-        page
     }
 }
 

@@ -4,8 +4,10 @@ use nitride_abi::card::{BAR0_DOORBELLS, NAMESPACES, QUEUES};
 use nitride_abi::nvme::register::{self, aqa, cc, csts};
 use nitride_abi::nvme::{CAP_VALUE, Cqe, PAGE, Status, VERSION};
 
+use super::events::Events;
 use super::features::Features;
 use super::host::HostMemory;
+use super::logs::{Counters, Logs};
 use super::namespace::Namespace;
 use super::queue::{CompletionQueue, SubmissionQueue};
 
@@ -18,10 +20,8 @@ pub struct Controller {
     pub(super) submission_queues: [Option<SubmissionQueue>; QUEUES],
     pub(super) completion_queues: [Option<CompletionQueue>; QUEUES],
     pub(super) features: Features,
-    /// Outstanding Asynchronous Event Requests; none ever completes.
-    pub(super) async_requests: u8,
-    pub(super) read_commands: u64,
-    pub(super) write_commands: u64,
+    pub(super) events: Events,
+    pub(super) logs: Logs,
     cc: u32,
     csts: u32,
     aqa: u32,
@@ -52,9 +52,8 @@ impl Controller {
             submission_queues: Default::default(),
             completion_queues: Default::default(),
             features: Features::default(),
-            async_requests: 0,
-            read_commands: 0,
-            write_commands: 0,
+            events: Events::default(),
+            logs: Logs::default(),
             cc: 0,
             csts: 0,
             aqa: 0,
@@ -132,7 +131,6 @@ impl Controller {
         self.submission_queues = Default::default();
         self.completion_queues = Default::default();
         self.features = Features::default();
-        self.async_requests = 0;
         self.interrupts = 0;
         self.csts = 0;
         self.defect = Defect::None;
@@ -147,8 +145,23 @@ impl Controller {
             return;
         }
         self.csts = csts::RDY.mask() as u32;
+        self.events = Events::default();
+        self.logs.remove_errors();
         self.submission_queues[0] = Some(SubmissionQueue::new(self.asq, sq_last + 1, 0));
         self.completion_queues[0] = Some(CompletionQueue::new(self.acq, cq_last + 1, Some(0)));
+    }
+
+    /// Replaces a namespace, and tells the host if it wants to know.
+    pub fn change_namespace(&mut self, nsid: u32, namespace: Option<Namespace>, host: &mut dyn HostMemory) {
+        let index = nsid as usize - 1;
+        self.namespaces[index] = namespace;
+        self.namespace_changed(index);
+        self.tell(host);
+    }
+
+    /// What the log pages count.
+    pub fn counters(&mut self) -> &mut Counters {
+        &mut self.logs.counters
     }
 
     /// Makes the controller defective: it fetches no I/O command until it is reset.
@@ -172,7 +185,7 @@ impl Controller {
         true
     }
 
-    fn complete(&mut self, host: &mut dyn HostMemory, target: usize, cqe: Cqe) {
+    pub(super) fn complete(&mut self, host: &mut dyn HostMemory, target: usize, cqe: Cqe) {
         if let Some(cq) = &mut self.completion_queues[target] {
             cq.post(host, cqe);
             self.interrupts |= cq.vector.map_or(0, |vector| 1 << vector);
@@ -186,7 +199,7 @@ impl Controller {
     }
 
     /// Whether commands are fetched.
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.csts == csts::RDY.mask() as u32
     }
 
@@ -195,16 +208,23 @@ impl Controller {
             return;
         }
         let (queue, value) = ((offset / 8) as usize, value & 0xffff);
-        if offset.is_multiple_of(8) {
-            if let Some(Some(sq)) = self.submission_queues.get_mut(queue)
-                && value < sq.size
-            {
-                sq.tail = value;
+        let pointer = if offset.is_multiple_of(8) {
+            let sq = self.submission_queues.get_mut(queue).and_then(Option::as_mut);
+            sq.map(|sq| (sq.size, &mut sq.tail))
+        } else {
+            let cq = self.completion_queues.get_mut(queue).and_then(Option::as_mut);
+            cq.map(|cq| (cq.size, &mut cq.head))
+        };
+        match pointer {
+            Some((size, pointer)) if value < size => *pointer = value,
+            Some(_) => {
+                self.events.invalid_value = true;
+                self.logs.fail_doorbell(Status::INVALID_FIELD);
             }
-        } else if let Some(Some(cq)) = self.completion_queues.get_mut(queue)
-            && value < cq.size
-        {
-            cq.head = value;
+            None => {
+                self.events.invalid_register = true;
+                self.logs.fail_doorbell(Status::INVALID_QUEUE_ID);
+            }
         }
     }
 
@@ -213,6 +233,7 @@ impl Controller {
         let mut progress = true;
         while progress {
             progress = false;
+            self.tell(host);
             for queue in 0..QUEUES {
                 progress |= self.step(queue, host);
             }
@@ -246,7 +267,10 @@ impl Controller {
         match outcome {
             Ok(None) => {}
             Ok(Some(result)) => self.complete(host, target, Cqe { result, ..cqe }),
-            Err(status) => self.complete(host, target, Cqe { status, ..cqe }),
+            Err(status) => {
+                self.logs.fail_command(queue, &sqe, status);
+                self.complete(host, target, Cqe { status, ..cqe });
+            }
         }
         true
     }

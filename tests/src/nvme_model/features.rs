@@ -27,6 +27,11 @@ impl Default for Features {
 const _: () = assert!(MSIX_VECTORS <= u8::BITS as usize && QUEUES >= 2);
 
 impl Features {
+    /// A feature that is one stored word.
+    pub fn word(&self, id: u8) -> u32 {
+        stored(id).map_or(0, |index| self.stored[index])
+    }
+
     /// Executes Get Features; the answer is the completion's dword 0.
     pub fn get(&self, sqe: &Sqe) -> Result<u32, Status> {
         let value = sqe.cdw10[1];

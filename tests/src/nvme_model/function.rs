@@ -12,6 +12,7 @@ use nitride_driver::{
 use super::config_space::ConfigSpace;
 use super::controller::Controller;
 use super::host::{Fault, HostMemory};
+use super::namespace::Namespace;
 
 /// An NVMe function with a [`Controller`] of the model behind its BAR.
 ///
@@ -45,6 +46,14 @@ impl ModelFunction {
     /// Looks at or changes the controller behind the function, its namespaces for one.
     pub fn with_controller<T>(&self, use_it: impl FnOnce(&mut Controller) -> T) -> T {
         use_it(&mut self.lock().controller)
+    }
+
+    /// Replaces a namespace, as PF0 does while the function is in use.
+    pub fn change_namespace(&self, nsid: u32, namespace: Option<Namespace>) {
+        let mut state = self.lock();
+        let State { controller, mappings, .. } = &mut *state;
+        controller.change_namespace(nsid, namespace, mappings);
+        state.interrupt();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

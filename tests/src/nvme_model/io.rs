@@ -24,13 +24,15 @@ impl Controller {
         match sqe.opcode {
             io::FLUSH => Ok(()),
             io::READ => {
-                read(namespace, host, sqe)?;
-                self.read_commands += 1;
+                let bytes = read(namespace, host, sqe)?;
+                self.logs.counters.reads += 1;
+                self.logs.counters.units_read += bytes / 512;
                 Ok(())
             }
             io::WRITE => {
-                write(namespace, host, sqe)?;
-                self.write_commands += 1;
+                let bytes = write(namespace, host, sqe)?;
+                self.logs.counters.writes += 1;
+                self.logs.counters.units_written += bytes / 512;
                 Ok(())
             }
             io::WRITE_ZEROES => {
@@ -64,20 +66,26 @@ fn transfer(namespace: &Namespace, sqe: &Sqe) -> Result<std::ops::Range<usize>, 
     namespace.range(first, count)
 }
 
-fn read(namespace: &Namespace, host: &mut dyn HostMemory, sqe: &Sqe) -> Result<(), Status> {
+/// Executes a Read: the bytes that were read.
+fn read(namespace: &Namespace, host: &mut dyn HostMemory, sqe: &Sqe) -> Result<u64, Status> {
     let range = transfer(namespace, sqe)?;
     let pages = prp::walk(host, sqe.prp1, sqe.prp2, range.len())?;
-    prp::scatter(host, &pages, &namespace.data()[range])
+    prp::scatter(host, &pages, &namespace.data()[range.clone()])?;
+    Ok(range.len() as u64)
 }
 
-fn write(namespace: &mut Namespace, host: &mut dyn HostMemory, sqe: &Sqe) -> Result<(), Status> {
+/// Executes a Write: the bytes that were written.
+fn write(namespace: &mut Namespace, host: &mut dyn HostMemory, sqe: &Sqe) -> Result<u64, Status> {
     let range = transfer(namespace, sqe)?;
     writable(namespace)?;
     let pages = prp::walk(host, sqe.prp1, sqe.prp2, range.len())?;
     let data = prp::gather(host, &pages)?;
     namespace.data_mut()[range].copy_from_slice(&data);
-    Ok(())
+    Ok(data.len() as u64)
 }
+
+/// Bytes of a range list that are read at once: ranges before a part that cannot be read are carried out, as the card does.
+const LIST_PART: usize = 16 * dsm::RANGE_BYTES;
 
 fn dataset_management(namespace: &mut Namespace, host: &mut dyn HostMemory, sqe: &Sqe) -> Result<(), Status> {
     if dsm::AD.get(sqe.cdw10[1] as u64) == 0 {
@@ -85,16 +93,19 @@ fn dataset_management(namespace: &mut Namespace, host: &mut dyn HostMemory, sqe:
     }
     writable(namespace)?;
     let count = dsm::NR.get(sqe.cdw10[0] as u64) as usize + 1;
-    let pages = prp::walk(host, sqe.prp1, sqe.prp2, count * dsm::RANGE_BYTES)?;
-    let list = prp::gather(host, &pages)?;
-    for range in list.as_chunks::<{ dsm::RANGE_BYTES }>().0 {
-        let length = u32::from_le_bytes([range[4], range[5], range[6], range[7]]);
-        let first = u64::from_le_bytes(range[8..16].try_into().expect("a range has 16 bytes"));
-        if length == 0 {
-            continue;
+    let size = count * dsm::RANGE_BYTES;
+    let pages = prp::walk(host, sqe.prp1, sqe.prp2, size)?;
+    for start in (0..size).step_by(LIST_PART) {
+        let part = prp::gather_part(host, &pages, start..size.min(start + LIST_PART))?;
+        for range in part.as_chunks::<{ dsm::RANGE_BYTES }>().0 {
+            let length = u32::from_le_bytes([range[4], range[5], range[6], range[7]]);
+            let first = u64::from_le_bytes(range[8..16].try_into().expect("a range has 16 bytes"));
+            if length == 0 {
+                continue;
+            }
+            let bytes = namespace.range(first, length as u64)?;
+            namespace.data_mut()[bytes].fill(0);
         }
-        let bytes = namespace.range(first, length as u64)?;
-        namespace.data_mut()[bytes].fill(0);
     }
     Ok(())
 }

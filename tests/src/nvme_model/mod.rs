@@ -27,10 +27,11 @@
 //!
 //! **Queues**
 //! - The admin queues have up to 4,096 entries (§3.1.8), I/O queues up to 1,024.
-//! - A doorbell's bits 31:16 are ignored. A value of the queue's size or more is ignored, and so is the
-//!   doorbell of a queue that does not exist. No asynchronous event reports either.
+//! - A doorbell's bits 31:16 are ignored. A value of the queue's size or more changes nothing, nor does the
+//!   doorbell of a queue that does not exist; both are logged and told, see below. Other values are taken as they are.
 //! - A command is started only while its completion queue has a free entry.
-//! - Round robin, one command a queue and turn; CC.AMS and QPRIO change nothing.
+//! - Round robin among controllers, and among a controller's I/O queues, each with as many commands in its turn as
+//!   the Arbitration Burst says; CC.AMS and QPRIO change nothing. (The model: one command a queue and turn.)
 //! - A failed read of a submission queue entry sets CSTS.CFS; nothing more is fetched until a reset.
 //!   A completion that cannot be written is lost silently (it is a posted write).
 //! - SQHD is the head after the fetch of that very command or of any later one.
@@ -81,13 +82,28 @@
 //! TMPSEL other than 0 (and Fh in Set): Invalid Field; no event is ever raised. A controller reset
 //! brings back the defaults.
 //!
-//! **Get Log Page**: LID other than 1, 2, 3: Invalid Log Page. More than 4,096 bytes: Invalid Field. LID 2
-//! with an NSID other than 0 and FFFFFFFFh: Invalid Field. RAE, LPOL, LPOU and NUMDU are ignored. Bytes
-//! beyond the page are 0. Error Information is all zeroes: no error is logged. SMART counts the Read and the
-//! Write commands that succeeded since power on; resets of any kind keep the counts.
+//! **Interrupt Coalescing**: an I/O completion queue's interrupt is held back until more than THR completions of its vector
+//! wait for one, or TIME has passed since the first of them; not with TIME 0, nor with Coalescing Disable. (The model
+//! interrupts at once.)
 //!
-//! **Abort** always succeeds with result 1 (not aborted). **Asynchronous Event Request**: the fifth:
-//! Asynchronous Event Request Limit Exceeded; four wait for ever, as no event exists.
+//! **Get Log Page**: LID other than 1 to 4: Invalid Log Page. More than 4,096 bytes (NUMDU not 0), an offset that is not
+//! a multiple of 4 or beyond the page's size, LID 2 with an NSID other than 0 and FFFFFFFFh: Invalid Field. Bytes from the
+//! page's end on are 0.
+//! - Error Information: the last 4 errors since the controller was enabled. Every completion with an error is one: SQID, CID,
+//!   status, NSID of the command, SLBA of a Read, a Write or a Write Zeroes. So is a bad doorbell: SQID and CID FFFFh, status Invalid
+//!   Field for a bad value, Invalid Queue Identifier for a queue that does not exist. Parameter Error Location is FFFFh.
+//! - SMART: Read and Write commands that succeeded and their 512-byte units, media errors, error log entries, all since power on;
+//!   resets of any kind keep the counts. Power cycles is 1; times are 0.
+//! - Changed Namespace List: NSIDs since the controller was enabled, or since the list was last read with RAE 0.
+//!
+//! **Abort** aborts Asynchronous Event Requests (SQID 0) for whose completion the admin completion queue has a place, and nothing
+//! else: result 1 (not aborted). The two completions come in any order.
+//!
+//! **Asynchronous Event Request**: the fifth: Asynchronous Event Request Limit Exceeded. Events, most urgent first: error, Write
+//! to Invalid Doorbell Register; error, Invalid Doorbell Write Value; notice, Namespace Attribute Changed, while bit 8 of the
+//! feature Asynchronous Event Configuration is 1. An event that cannot be told waits, once; telling one masks its type. Get Log
+//! Page with RAE 0 of the type's page drops the waiting events of the type when the page is made, and unmasks the type when it
+//! succeeds. No temperature or health event is ever raised: there is no sensor.
 //!
 //! **I/O commands**: NSID 0 or above 4 (FFFFFFFFh too, even for Flush): Invalid Namespace or Format;
 //! inactive: Invalid Field. Then, where they apply: Read and Write above 1 MiB: Invalid Field; a block
@@ -103,10 +119,12 @@
 mod admin;
 mod config_space;
 mod controller;
+mod events;
 mod features;
 mod function;
 mod host;
 mod io;
+mod logs;
 mod namespace;
 mod prp;
 mod queue;
@@ -115,4 +133,5 @@ pub use controller::Controller;
 pub(crate) use function::Mappings;
 pub use function::ModelFunction;
 pub use host::{Fault, FlatMemory, HostMemory};
+pub use logs::Counters;
 pub use namespace::Namespace;

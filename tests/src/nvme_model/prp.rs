@@ -1,5 +1,7 @@
 //! The PRP walk (NVMe 1.4 §4.3).
 
+use std::ops::Range;
+
 use nitride_abi::nvme::{PAGE, Status};
 
 use super::host::HostMemory;
@@ -44,10 +46,23 @@ pub(super) fn walk(host: &mut dyn HostMemory, prp1: u64, prp2: u64, len: usize) 
 
 /// Copies the pages' bytes out of host memory.
 pub(super) fn gather(host: &mut dyn HostMemory, pages: &Pages) -> Result<Vec<u8>, Status> {
-    let mut data = vec![0; pages.iter().map(|page| page.1).sum()];
+    gather_part(host, pages, 0..pages.iter().map(|page| page.1).sum())
+}
+
+/// Copies a part of the pages' bytes together.
+pub(super) fn gather_part(
+    host: &mut dyn HostMemory,
+    pages: &Pages,
+    part: Range<usize>,
+) -> Result<Vec<u8>, Status> {
+    let mut data = vec![0; part.len()];
     let mut at = 0;
     for (address, len) in pages {
-        host.read(*address, &mut data[at..at + len]).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
+        let here = part.start.max(at)..part.end.min(at + len);
+        if !here.is_empty() {
+            let to = &mut data[here.start - part.start..here.end - part.start];
+            host.read(address + (here.start - at) as u64, to).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
+        }
         at += len;
     }
     Ok(data)

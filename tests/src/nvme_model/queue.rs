@@ -48,7 +48,12 @@ impl CompletionQueue {
     }
 
     pub fn is_full(&self) -> bool {
-        (self.tail + 1) % self.size == self.head
+        self.places() == 0
+    }
+
+    /// Entries that can be posted before the host's head moves.
+    pub fn places(&self) -> u32 {
+        (self.head + self.size - self.tail - 1) % self.size
     }
 
     /// Posts `cqe` with the queue's phase. A failed write is lost, as a posted write is.

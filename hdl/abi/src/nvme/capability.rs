@@ -29,12 +29,18 @@ pub const SUBNQN_PREFIX: &[u8; 66] = b"nqn.2014-08.org.nvmexpress:uuid:6e697472-
 pub const ABORT_LIMIT: u8 = 3;
 /// Asynchronous Event Requests at a time, 0's based.
 pub const ASYNC_EVENT_LIMIT: u8 = 3;
+/// OAES: Namespace Attribute Notices.
+pub const ASYNC_EVENTS_SUPPORTED: u32 = super::feature::NAMESPACE_NOTICES.mask() as u32;
+/// LPA: Get Log Page takes NUMDU and an offset.
+pub const LOG_PAGE_ATTRIBUTES: u8 = 1 << 2;
 /// WCTEMP in kelvins.
 pub const WARNING_TEMPERATURE: u16 = 343;
 /// CCTEMP in kelvins.
 pub const CRITICAL_TEMPERATURE: u16 = 373;
 /// Composite temperature in the SMART log page, in kelvins: there is no sensor.
 pub const TEMPERATURE: u16 = 310;
+/// Power cycles in the SMART log page, whose counters are those of the card's one.
+pub const POWER_CYCLES: u8 = 1;
 /// Spare capacity in the SMART log page, in percent.
 pub const AVAILABLE_SPARE: u8 = 100;
 /// Threshold of the spare capacity in the SMART log page, in percent.
@@ -82,12 +88,15 @@ pub const fn identify_controller(function: u8) -> [u8; BYTES] {
     d[c::CMIC] = if function == card::PF_STORAGE { 0 } else { 1 << 2 };
     d[c::MDTS] = card::MDTS;
     put(&mut d, c::VER, &VERSION.to_le_bytes());
+    put(&mut d, c::OAES, &ASYNC_EVENTS_SUPPORTED.to_le_bytes());
     // I/O controller.
     d[c::CNTRLTYPE] = 1;
     d[c::ACL] = ABORT_LIMIT;
     d[c::AERL] = ASYNC_EVENT_LIMIT;
     // One firmware slot, read-only.
     d[c::FRMW] = 0b011;
+    d[c::LPA] = LOG_PAGE_ATTRIBUTES;
+    d[c::ELPE] = super::log::error::ENTRIES as u8 - 1;
     put(&mut d, c::WCTEMP, &WARNING_TEMPERATURE.to_le_bytes());
     put(&mut d, c::CCTEMP, &CRITICAL_TEMPERATURE.to_le_bytes());
     d[c::SQES] = super::SQE_SHIFT << 4 | super::SQE_SHIFT;

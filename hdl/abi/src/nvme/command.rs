@@ -127,6 +127,10 @@ pub mod log_page {
     pub const RAE: Field = Field::new(15, 1);
     /// Dword 10: Number of Dwords Lower, 0's based.
     pub const NUMDL: Field = Field::new(16, 16);
+    /// Dword 11: Number of Dwords Upper.
+    pub const NUMDU: Field = Field::new(0, 16);
+    /// Dwords 12 and 13, Log Page Offset in bytes: bits that must be 0.
+    pub const LPO_ALIGNMENT: u32 = 3;
     /// The most that the card returns, in bytes; it asks for no more than 2 PRP entries.
     pub const MAX_BYTES: usize = 4096;
 }
@@ -139,6 +143,8 @@ pub mod abort {
     pub const SQID: Field = Field::new(0, 16);
     /// Dword 10: Command Identifier.
     pub const CID: Field = Field::new(16, 16);
+    /// Dword 0 of the completion: the command was aborted.
+    pub const ABORTED: u32 = 0;
     /// Dword 0 of the completion: the command was not aborted.
     pub const NOT_ABORTED: u32 = 1;
 }

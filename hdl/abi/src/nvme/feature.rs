@@ -42,7 +42,7 @@ pub const STORED: [Stored; 7] = [
     Stored { id: VOLATILE_WRITE_CACHE, default: 1, mask: 0x0000_0001 },
     Stored { id: INTERRUPT_COALESCING, default: 0, mask: 0x0000_ffff },
     Stored { id: WRITE_ATOMICITY, default: 0, mask: 0x0000_0001 },
-    Stored { id: ASYNC_EVENT_CONFIGURATION, default: 0, mask: 0x0000_00ff },
+    Stored { id: ASYNC_EVENT_CONFIGURATION, default: 0, mask: 0x0000_01ff },
 ];
 
 /// Power Management: Power State; the card has state 0 only.
@@ -76,3 +76,18 @@ pub const CD: super::Field = super::Field::new(16, 1);
 
 /// Volatile Write Cache: Volatile Write Cache Enable; while it is 0 every write is durable when it completes.
 pub const WCE: super::Field = super::Field::new(0, 1);
+
+/// Arbitration: Arbitration Burst, log2 of the commands a submission queue starts in its turn.
+pub const AB: super::Field = super::Field::new(0, 3);
+/// Arbitration Burst: no limit.
+pub const AB_NO_LIMIT: u64 = 7;
+
+/// Interrupt Coalescing: Aggregation Threshold, in completions, 0's based.
+pub const THR: super::Field = super::Field::new(0, 8);
+/// Interrupt Coalescing: Aggregation Time, in units of 100 microseconds; 0: no delay.
+pub const TIME: super::Field = super::Field::new(8, 8);
+/// Clock cycles of an Aggregation Time of 1, at the nominal 250 MHz.
+pub const TIME_CYCLES: u64 = 25_000;
+
+/// Asynchronous Event Configuration: Namespace Attribute Notices.
+pub const NAMESPACE_NOTICES: super::Field = super::Field::new(8, 1);

@@ -6,6 +6,7 @@
 mod capability;
 pub mod command;
 mod entry;
+pub mod event;
 pub mod feature;
 pub mod identify;
 pub mod log;

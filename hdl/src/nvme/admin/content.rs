@@ -7,7 +7,8 @@ use nitride_lang::prelude::*;
 
 use super::templates::{TEMPLATE_BITS, Template, contents, place};
 use crate::bus::Volume;
-use crate::nvme::fetch::function_of;
+use crate::function::function_of;
+use crate::nvme::smart::Counter;
 
 /// The DW of a byte offset.
 const fn dword(offset: usize) -> u64 {
@@ -38,6 +39,42 @@ fn hexadecimal(nibble: Bits<4>) -> Bits<8> {
     }
 }
 
+/// DWs of the Error Information log.
+const ERROR_DWORDS: u64 = (log::error::ENTRIES * log::error::BYTES) as u64 / 4;
+
+/// The DW is one of the 16 bytes at `offset`.
+#[hdl_fn]
+fn is_at(dword: Bits<11>, offset: usize) -> Bit {
+    dword.get_bits::<9>(2) == offset as u64 / 16
+}
+
+/// The [`Counter`] of the SMART log at a DW; some, where there is none.
+#[hdl_fn]
+fn counter_at(dword: Bits<11>) -> Bits<3> {
+    if is_at(dword, log::smart::DATA_UNITS_READ) {
+        bits::<3>(Counter::UNITS_READ)
+    } else if is_at(dword, log::smart::DATA_UNITS_WRITTEN) {
+        bits::<3>(Counter::UNITS_WRITTEN)
+    } else if is_at(dword, log::smart::HOST_READ_COMMANDS) {
+        bits::<3>(Counter::READS)
+    } else if is_at(dword, log::smart::HOST_WRITE_COMMANDS) {
+        bits::<3>(Counter::WRITES)
+    } else {
+        bits::<3>(Counter::MEDIA_ERRORS)
+    }
+}
+
+/// There is a count in the SMART log at a DW.
+#[hdl_fn]
+fn has_count(dword: Bits<11>) -> Bit {
+    is_at(dword, log::smart::DATA_UNITS_READ)
+        || is_at(dword, log::smart::DATA_UNITS_WRITTEN)
+        || is_at(dword, log::smart::HOST_READ_COMMANDS)
+        || is_at(dword, log::smart::HOST_WRITE_COMMANDS)
+        || is_at(dword, log::smart::MEDIA_ERRORS)
+        || is_at(dword, log::smart::ERROR_ENTRIES)
+}
+
 /// Whose page it is.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Subject {
@@ -51,11 +88,13 @@ pub struct Subject {
     pub volume: Volume,
     /// The namespaces of a list, NSID less 1 by bit.
     pub listed: Bits<4>,
+    /// The DW of the page to begin with.
+    pub offset: Bits<11>,
 }
 
 /// The DWs of a page, in their order: the template's from ROM with what is the subject's put in.
 ///
-/// `data` and `valid` answer `next` one cycle later, a DW each cycle; the first after `start` is DW 0.
+/// `data` answers `next` one cycle later, a DW each cycle. The DWs before the subject's offset are passed over, `valid` low.
 #[derive(LogicBlock)]
 pub struct Content {
     /// Rising edge.
@@ -66,20 +105,28 @@ pub struct Content {
     pub subject: Signal<In, Subject>,
     /// Go on to the next DW.
     pub next: Signal<In, Bit>,
-    /// Counters of the SMART log: the Reads (or the Writes, as `write` asks).
-    pub counter: Signal<In, Bits<64>>,
-    /// Show the Writes in the next cycle.
-    pub write: Signal<Out, Bit>,
+    /// A count of the SMART log: the [`Counter`] that was asked for, or that of errors.
+    pub count: Signal<In, Bits<64>>,
+    /// Show this [`Counter`] in the next cycle.
+    pub counter: Signal<Out, Bits<3>>,
+    /// The DW of the Error Information log that was asked for.
+    pub error: Signal<In, Bits<32>>,
+    /// Show this DW of it in the next cycle.
+    pub error_index: Signal<Out, Bits<6>>,
+    /// More DWs of it are to come.
+    pub wants_errors: Signal<Out, Bit>,
+    /// The controller's errors.
+    pub errors: Signal<In, Bits<64>>,
     /// A DW.
     pub data: Signal<Out, Bits<32>>,
     /// `data` is one.
     pub valid: Signal<Out, Bit>,
-    /// Which one.
+    /// Which one, from the offset on.
     pub index: Signal<Out, Bits<10>>,
     rom: Rom<Bits<32>, 11>,
     /// DWs that were asked for.
-    asked: Reg<Bits<10>>,
-    shown: Reg<Bits<10>>,
+    asked: Reg<Bits<11>>,
+    shown: Reg<Bits<11>>,
     showing: Reg<Bit>,
     listed: Reg<Bits<4>>,
 }
@@ -91,8 +138,12 @@ impl Default for Content {
             start: Signal::default(),
             subject: Signal::default(),
             next: Signal::default(),
+            count: Signal::default(),
             counter: Signal::default(),
-            write: Signal::default(),
+            error: Signal::default(),
+            error_index: Signal::default(),
+            wants_errors: Signal::default(),
+            errors: Signal::default(),
             data: Signal::default(),
             valid: Signal::default(),
             index: Signal::default(),
@@ -117,13 +168,15 @@ impl Logic for Content {
             self.shown.d.next = asked;
         }
         if self.start.val() {
-            self.asked.d.next = bits::<10>(0);
+            self.asked.d.next = bits::<11>(0);
             self.listed.d.next = subject.listed;
         }
         self.rom.address.next = cat2::<3, 8, 11>(place(subject.template), asked.get_bits::<TEMPLATE_BITS>(0));
-        self.write.next = asked >= dword(log::smart::HOST_WRITE_COMMANDS);
+        self.counter.next = counter_at(asked);
+        self.error_index.next = asked.get_bits::<6>(0);
+        self.wants_errors.next = asked <= ERROR_DWORDS;
 
-        let beyond = shown.get_bits::<2>(TEMPLATE_BITS) != 0;
+        let beyond = shown.get_bits::<3>(TEMPLATE_BITS) != 0;
         let constant = if beyond { bits::<32>(0) } else { self.rom.data.val() };
         let function = function_of(subject.controller);
         let high = hexadecimal(bit_cast::<4, 1>(function.get_bits::<1>(4)));
@@ -165,16 +218,18 @@ impl Logic for Content {
                 }
             }
             Template::Smart => {
-                if shown == dword(log::smart::HOST_READ_COMMANDS)
-                    || shown == dword(log::smart::HOST_WRITE_COMMANDS)
-                {
-                    data = self.counter.val().get_bits::<32>(0);
+                let is_count = shown.get_bits::<2>(0) < 2 && has_count(shown);
+                let count = if is_at(shown, log::smart::ERROR_ENTRIES) {
+                    self.errors.val()
+                } else {
+                    self.count.val()
+                };
+                if is_count {
+                    data = if shown.get_bit(0) { count.get_bits::<32>(32) } else { count.get_bits::<32>(0) };
                 }
-                if shown == dword(log::smart::HOST_READ_COMMANDS) + 1
-                    || shown == dword(log::smart::HOST_WRITE_COMMANDS) + 1
-                {
-                    data = self.counter.val().get_bits::<32>(32);
-                }
+            }
+            Template::Errors => {
+                data = if shown < ERROR_DWORDS { self.error.val() } else { bits::<32>(0) };
             }
             Template::List => {
                 let first = lowest_one::<4>(self.listed.q.val());
@@ -193,8 +248,8 @@ impl Logic for Content {
             }
         }
         self.data.next = data;
-        self.valid.next = self.showing.q.val();
-        self.index.next = shown;
+        self.valid.next = self.showing.q.val() && shown >= subject.offset;
+        self.index.next = (shown - subject.offset).get_bits::<10>(0);
     }
 }
 

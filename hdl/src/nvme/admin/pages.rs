@@ -7,17 +7,35 @@ use nitride_lang::prelude::*;
 
 use super::content::{Content, Subject};
 use super::templates::Template;
-use crate::bus::{Command, DmaDone, DmaStatus, DmaWriteRequest, Launch, LaunchRead, Volume, VolumeUpdate};
+use crate::bus::{Command, DmaDone, DmaStatus, DmaWriteRequest, Launch, LaunchRead, VolumeUpdate};
 use crate::dma::LaunchRam;
-use crate::nvme::fetch::function_of;
-use crate::nvme::records::{Counted, Ending, Finished};
+use crate::function::function_of;
+use crate::nvme::changes::Changes;
+use crate::nvme::errors::Errors;
+use crate::nvme::records::{Counted, Ending, Failure, Finished, LogRead};
 use crate::nvme::smart::Smart;
 use crate::profile::DATA_BITS;
+use crate::storage::VolumeTable;
 
 /// DWs of a page.
 const PAGE_DWORDS: u64 = identify::BYTES as u64 / 4;
+/// Log pages whose events the host can clear.
+const ERRORS: u64 = log::ERROR_INFORMATION as u64;
+const CHANGES: u64 = log::CHANGED_NAMESPACES as u64;
 /// The first NSID that CNS 02h refuses.
 const NSID_LIST_END: u64 = 0xffff_fffe;
+
+/// Size of a log page in bytes; 0 for one that the card does not have.
+#[hdl_fn]
+fn size_of(id: Bits<8>) -> Bits<13> {
+    let mut size: Bits<13> = 0.into();
+    for i in ERRORS..(CHANGES + 1) {
+        if id == i {
+            size = bits::<13>(log::size(i as u8) as u64);
+        }
+    }
+    size
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 enum State {
@@ -26,17 +44,20 @@ enum State {
     Scan,
     Check,
     Judge,
+    Collect,
     Build,
     First,
     Second,
     Wait,
+    Forget,
+    Unmask,
     Finish,
 }
 
 /// Answers with pages of up to 4 KiB.
 ///
-/// One command at a time: a cycle a DW to make the page, then its DMA to PRP1 and, as far as it lies in the next page, to
-/// PRP2.
+/// One command at a time: a cycle a DW to make the page, and one for each before its offset, then its DMA to PRP1 and, as far as
+/// it lies in the next page, to PRP2.
 #[derive(LogicBlock, Default)]
 pub struct Pages {
     /// Rising edge.
@@ -49,6 +70,12 @@ pub struct Pages {
     pub volume: Signal<In, VolumeUpdate>,
     /// Commands that the SMART log counts.
     pub counted: Signal<In, Counted>,
+    /// Errors for the log.
+    pub failure: Sink<Failure>,
+    /// Controllers whose logs of errors and changes are emptied.
+    pub clear: Sink<Bits<4>>,
+    /// Log pages that are read without Retain Asynchronous Event.
+    pub log_read: Source<LogRead>,
     /// Writes of pages.
     pub page: Source<DmaWriteRequest>,
     /// Their ends; always ready.
@@ -62,8 +89,13 @@ pub struct Pages {
     state: Reg<State>,
     command_now: Reg<Command>,
     scan: Reg<Bits<3>>,
-    volumes: Ram<Volume, 6>,
+    volumes: VolumeTable,
+    changes: Changes,
     attached: Reg<Bits<4>>,
+    /// Namespaces that changed, as far as the page tells of it and they did not change again.
+    changed: Reg<Bits<4>>,
+    /// No command: a controller's logs are emptied.
+    clearing: Reg<Bit>,
     subject: Reg<Subject>,
     status: Reg<Bits<15>>,
     /// DWs of the answer, less 1.
@@ -72,6 +104,7 @@ pub struct Pages {
     first: Reg<Bits<11>>,
     content: Content,
     smart: Smart,
+    errors: Errors,
     ram: LaunchRam<{ Launch::PAGES }, 7>,
     /// DMAs under way.
     waiting: Reg<Bits<2>>,
@@ -96,36 +129,88 @@ impl Logic for Pages {
             bits::<4>(0xf) << nsid.get_bits::<2>(0)
         };
 
-        self.volumes.write_address.next = self.volume.val().index;
-        self.volumes.write_data.next = self.volume.val().volume;
-        self.volumes.write_enable.next = self.volume.val().valid;
-        self.volumes.read_address.next = cat2::<4, 2, 6>(command.controller, scan.get_bits::<2>(0));
+        let retain = command.cdw10.get_bit(log_page::RAE.lsb as usize);
+        let clears = !identify && !retain && (kind == ERRORS || kind == CHANGES);
+        let listing = !identify && kind == CHANGES;
+        let index = cat2::<4, 2, 6>(command.controller, scan.get_bits::<2>(0));
+
+        let update = self.volume.val();
+        self.volumes.update.next = update;
+        self.volumes.index.next = index;
+        self.changes.update.next = update;
+        self.changes.index.next = index;
+        self.smart.volume.next = update;
         self.smart.counted.next = self.counted.val();
         self.smart.controller.next = command.controller;
-        self.smart.write.next = self.content.write.val();
-        self.content.counter.next = self.smart.count.val();
-        self.content.subject.next = subject;
-        self.content.start.next = state == State::Judge;
+        self.smart.counter.next = self.content.counter.val();
+        Sink::<Failure>::link(&mut self.failure, &mut self.errors.failure);
+        self.errors.controller.next = command.controller;
+        self.errors.index.next = self.content.error_index.val();
+        let errors = subject.template == Template::Errors;
+        let collecting = state == State::Collect;
+        let wanting = state == State::Build && self.content.wants_errors.val();
+        self.errors.hold.next = errors && (collecting || wanting);
+        let settled = !errors || self.errors.quiet.val();
+        self.content.count.next = self.smart.count.val();
+        self.content.error.next = self.errors.data.val();
+        self.content.errors.next = self.errors.count.val();
+        self.content.subject.next =
+            Subject { listed: if listing { self.changed.q.val() } else { subject.listed }, ..subject };
+        self.content.start.next = collecting;
         self.content.next.next = state == State::Build;
         self.page.valid.next = state == State::First || state == State::Second;
 
         let all = bit_cast::<11, 16>(self.last.q.val()) + 1;
         let to_boundary = bits::<11>(PAGE_DWORDS) - bit_cast::<11, 10>(command.prp1.get_bits::<10>(2));
         let two = all > to_boundary;
+        let status = self.status.q.val();
+        let clearing = self.clear.valid.val();
+        let before = scan - 1;
+        let size = size_of(kind);
+        let misplaced = command.cdw11.get_bits::<16>(log_page::NUMDU.lsb as usize).any()
+            || command.cdw13.any()
+            || command.cdw12 > bit_cast::<32, 13>(size)
+            || (command.cdw12 & (log_page::LPO_ALIGNMENT as u64)).any();
+
+        // Until the host's page is made, changes come into it.
+        let changed = self.changed.q.val();
+        let found = state == State::Scan && scan != 0 && self.changes.changed.val();
+        let scanned = if found { bits::<4>(1) << before.get_bits::<2>(0) } else { bits::<4>(0) };
+        let ours = update.valid && update.index.get_bits::<4>(2) == command.controller;
+        let news = if ours { bits::<4>(1) << update.index.get_bits::<2>(0) } else { bits::<4>(0) };
+        self.changed.d.next = if state == State::Take {
+            if clearing { bits::<4>(0xf) } else { bits::<4>(0) }
+        } else if state == State::Scan
+            || state == State::Check
+            || state == State::Judge
+            || state == State::Collect
+        {
+            changed | scanned | news
+        } else {
+            changed & !news
+        };
+        let forgets = changed.get_bit(scan.get_bits::<2>(0).index());
+        self.changes.forget.data.next = index;
+        self.changes.forget.valid.next = state == State::Forget && forgets;
         match state {
             State::Take => {
-                if self.command.valid.val() {
-                    self.command_now.d.next = self.command.data.val();
-                    self.scan.d.next = bits::<3>(0);
+                self.command_now.d.next = self.command.data.val();
+                self.scan.d.next = bits::<3>(0);
+                self.clearing.d.next = clearing;
+                if clearing {
+                    self.command_now.d.next.controller = self.clear.data.val();
+                }
+                if clearing && self.errors.clear.ready.val() {
+                    self.state.d.next = State::Forget;
+                } else if !clearing && self.command.valid.val() {
                     self.state.d.next = State::Scan;
                 }
             }
             // The controller's volumes, one after the other; each comes out a cycle later.
             State::Scan => {
                 self.scan.d.next = scan + 1;
-                let before = scan - 1;
                 if scan != 0 {
-                    let volume = self.volumes.read_data.val();
+                    let volume = self.volumes.volume.val();
                     self.attached.d.next = cat2::<1, 3, 4>(
                         if volume.attached { bits::<1>(1) } else { bits::<1>(0) },
                         self.attached.q.val().get_bits::<3>(1),
@@ -143,6 +228,7 @@ impl Logic for Pages {
                 self.subject.d.next.controller = command.controller;
                 self.subject.d.next.namespace = namespace;
                 self.subject.d.next.listed = self.attached.q.val() & above;
+                self.subject.d.next.offset = bits::<11>(0);
                 self.last.d.next = bits::<16>(PAGE_DWORDS - 1);
                 self.status.d.next = bits::<15>(Status::SUCCESS.bits() as u64);
                 if identify {
@@ -174,12 +260,15 @@ impl Logic for Pages {
                         Template::Smart
                     } else if kind == log::FIRMWARE_SLOT as u64 {
                         Template::Firmware
+                    } else if kind == ERRORS {
+                        Template::Errors
                     } else {
-                        Template::Zeroes
+                        Template::List
                     };
-                    if kind < log::ERROR_INFORMATION as u64 || kind > log::FIRMWARE_SLOT as u64 {
+                    self.subject.d.next.offset = command.cdw12.get_bits::<11>(2);
+                    if size == 0 {
                         self.status.d.next = bits::<15>(Status::INVALID_LOG_PAGE.bits() as u64);
-                    } else if length >= PAGE_DWORDS {
+                    } else if length >= PAGE_DWORDS || misplaced {
                         self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
                     } else if health && nsid != 0 && !nsid.all() {
                         self.status.d.next = bits::<15>(Status::INVALID_FIELD.bits() as u64);
@@ -195,6 +284,12 @@ impl Logic for Pages {
                     self.status.d.next = bits::<15>(Status::PRP_OFFSET_INVALID.bits() as u64);
                     self.state.d.next = State::Finish;
                 } else {
+                    self.state.d.next = State::Collect;
+                }
+            }
+            // Errors that come now wait until the page is made, and changes are news for another page.
+            State::Collect => {
+                if settled && (!clears || self.log_read.ready.val()) {
                     self.state.d.next = State::Build;
                 }
             }
@@ -216,7 +311,27 @@ impl Logic for Pages {
                 }
             }
             State::Wait => {
+                self.scan.d.next = bits::<3>(0);
                 if self.waiting.q.val() == 0 {
+                    self.state.d.next = if status != 0 || !clears {
+                        State::Finish
+                    } else if listing {
+                        State::Forget
+                    } else {
+                        State::Unmask
+                    };
+                }
+            }
+            State::Forget => {
+                if !forgets || self.changes.forget.ready.val() {
+                    self.scan.d.next = scan + 1;
+                    if scan == card::NAMESPACES as u64 - 1 {
+                        self.state.d.next = if self.clearing.q.val() { State::Take } else { State::Unmask };
+                    }
+                }
+            }
+            State::Unmask => {
+                if self.log_read.ready.val() {
                     self.state.d.next = State::Finish;
                 }
             }
@@ -234,14 +349,14 @@ impl Logic for Pages {
             }
         }
 
-        let index = self.content.index.val();
+        let dword = self.content.index.val();
         let data = self.content.data.val();
         let pair = cat2::<32, 32, 64>(data, data);
         let half = cat2::<64, 64, 128>(pair, pair);
-        self.ram.write_row.next = index.get_bits::<7>(3);
+        self.ram.write_row.next = dword.get_bits::<7>(3);
         self.ram.write_data.next = cat2::<128, 128, 256>(half, half);
         self.ram.write_enable.next = if self.content.valid.val() && state == State::Build {
-            bits::<8>(1) << index.get_bits::<3>(0)
+            bits::<8>(1) << dword.get_bits::<3>(0)
         } else {
             bits::<8>(0)
         };
@@ -259,7 +374,17 @@ impl Logic for Pages {
             ),
             context: bits::<8>(0),
         };
-        self.command.ready.next = state == State::Take;
+        self.command.ready.next = state == State::Take && !clearing;
+        self.errors.clear.data.next = self.clear.data.val();
+        self.errors.clear.valid.next = state == State::Take && clearing;
+        self.clear.ready.next = state == State::Take && self.errors.clear.ready.val();
+        let collects = collecting && settled && clears;
+        self.log_read.valid.next = collects || state == State::Unmask;
+        self.log_read.data.next = LogRead {
+            controller: command.controller,
+            changes: kind == CHANGES,
+            done: state == State::Unmask,
+        };
         self.finished.valid.next = state == State::Finish;
         self.finished.data.next = Finished {
             ending: Ending::Post,
@@ -267,6 +392,7 @@ impl Logic for Pages {
             status: self.status.q.val(),
             dw0: bits::<32>(0),
         };
-        self.busy.next = state != State::Take || self.command.valid.val();
+        self.busy.next =
+            state != State::Take || self.command.valid.val() || clearing || self.errors.busy.val();
     }
 }

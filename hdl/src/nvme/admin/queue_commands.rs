@@ -123,7 +123,7 @@ impl Logic for QueueCommands {
                         QueueOutcome::InUse => {
                             self.status.d.next = bits::<15>(Status::INVALID_QUEUE_DELETION.bits() as u64);
                         }
-                        QueueOutcome::Done | QueueOutcome::Dropped => {
+                        QueueOutcome::Done | QueueOutcome::Dropped | QueueOutcome::Full => {
                             self.status.d.next = if no_completion_queue {
                                 bits::<15>(Status::INVALID_QUEUE_ID.bits() as u64)
                             } else {

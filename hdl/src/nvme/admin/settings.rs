@@ -1,19 +1,17 @@
-//! Get and Set Features (NVMe 1.4 §5.13, §5.21), Asynchronous Event Request (§5.2), Abort (§5.1).
+//! Get and Set Features (NVMe 1.4 §5.13, §5.21).
 
 use nitride_abi::card;
-use nitride_abi::nvme::command::{abort, admin, features};
-use nitride_abi::nvme::{ASYNC_EVENT_LIMIT, Status, feature};
+use nitride_abi::nvme::command::{admin, features};
+use nitride_abi::nvme::{Status, feature};
 use nitride_lang::prelude::*;
 
 use crate::bus::Command;
 use crate::nvme::records::{
-    CacheUpdate, Client, Ending, Finished, QueueAnswer, QueueOperation, QueueOutcome, QueueRequest,
+    Client, Ending, Finished, QueueAnswer, QueueOperation, QueueOutcome, QueueRequest, Setting,
 };
 
 /// Word of a controller that holds the under temperature threshold; a feature's word is its identifier.
 const UNDER_TEMPERATURE: u64 = 14;
-/// Word of a controller that counts its Asynchronous Event Requests.
-const ASYNC_EVENT_REQUESTS: u64 = 15;
 
 /// What a word is after a reset.
 #[hdl_fn]
@@ -57,7 +55,7 @@ enum State {
     Clear,
 }
 
-/// What a controller is set to: a RAM of 16 words each.
+/// What a controller is set to: a RAM of 16 words each. Whoever acts on a feature follows the words as they are written.
 ///
 /// A command takes 5 cycles, Set Features of Number of Queues some more; `clear` 17.
 #[derive(LogicBlock, Default)]
@@ -70,8 +68,8 @@ pub struct Settings {
     pub finished: Source<Finished>,
     /// Controllers whose words go back to their defaults.
     pub clear: Sink<Bits<4>>,
-    /// Write caches that are switched on and off.
-    pub cache: Signal<Out, CacheUpdate>,
+    /// Words that are written.
+    pub setting: Signal<Out, Setting>,
     /// To the queues, as [`Client::FEATURES`].
     pub request: Source<QueueRequest>,
     /// From the queues.
@@ -98,8 +96,7 @@ impl Logic for Settings {
         let clearing = self.clear.valid.val();
 
         let set = command.opcode == admin::SET_FEATURES as u64;
-        let get = command.opcode == admin::GET_FEATURES as u64;
-        let event = command.opcode == admin::ASYNC_EVENT_REQUEST as u64;
+        let get = !set;
         let id = command.cdw10.get_bits::<8>(features::FID.lsb as usize);
         let given = command.cdw11;
         let mask = mask_of(id);
@@ -120,16 +117,7 @@ impl Logic for Settings {
             || (set
                 && id == feature::POWER_MANAGEMENT as u64
                 && given.get_bits::<5>(feature::POWER_STATE.lsb as usize) != 0);
-        let limit = value > ASYNC_EVENT_LIMIT as u64;
-        let status = if event {
-            if limit {
-                bits::<15>(Status::ASYNC_LIMIT_EXCEEDED.bits() as u64)
-            } else {
-                bits::<15>(Status::SUCCESS.bits() as u64)
-            }
-        } else if !set && !get {
-            bits::<15>(Status::SUCCESS.bits() as u64)
-        } else if !known {
+        let status = if !known {
             bits::<15>(Status::INVALID_FIELD.bits() as u64)
         } else if set && command.cdw10.get_bit(features::SV.lsb as usize) {
             bits::<15>(Status::FEATURE_NOT_SAVEABLE.bits() as u64)
@@ -148,9 +136,7 @@ impl Logic for Settings {
         };
         let dw0 = if !success {
             bits::<32>(0)
-        } else if command.opcode == admin::ABORT as u64 {
-            bits::<32>(abort::NOT_ABORTED as u64)
-        } else if queues && (set || get) {
+        } else if queues {
             bits::<32>(feature::NUMBER_OF_QUEUES_ANSWER as u64)
         } else if !get {
             bits::<32>(0)
@@ -162,9 +148,7 @@ impl Logic for Settings {
             value
         };
         let one = value.get_bits::<8>(0);
-        let stored = if event {
-            value + 1
-        } else if vectors {
+        let stored = if vectors {
             bit_cast::<32, 8>(if given.get_bit(feature::CD.lsb as usize) {
                 one | vector
             } else {
@@ -175,7 +159,7 @@ impl Logic for Settings {
         } else {
             given & mask
         };
-        let store = state == State::Act && success && (event || (set && !queues));
+        let store = state == State::Act && success && set && !queues;
 
         match state {
             State::Take => {
@@ -188,9 +172,7 @@ impl Logic for Settings {
                     let taken_id = taken.cdw10.get_bits::<8>(features::FID.lsb as usize);
                     self.command_now.d.next = taken;
                     self.controller.d.next = taken.controller;
-                    self.word.d.next = if taken.opcode == admin::ASYNC_EVENT_REQUEST as u64 {
-                        bits::<4>(ASYNC_EVENT_REQUESTS)
-                    } else if taken_id == feature::TEMPERATURE_THRESHOLD as u64
+                    self.word.d.next = if taken_id == feature::TEMPERATURE_THRESHOLD as u64
                         && taken.cdw11.get_bit(feature::THSEL.lsb as usize)
                     {
                         bits::<4>(UNDER_TEMPERATURE)
@@ -204,12 +186,8 @@ impl Logic for Settings {
                 self.state.d.next = State::Act;
             }
             State::Act => {
-                self.finished_now.d.next = Finished {
-                    ending: if event && !limit { Ending::Withdraw } else { Ending::Post },
-                    slot: command.slot,
-                    status: status,
-                    dw0: dw0,
-                };
+                self.finished_now.d.next =
+                    Finished { ending: Ending::Post, slot: command.slot, status: status, dw0: dw0 };
                 self.state.d.next = if success && set && queues { State::Ask } else { State::Finish };
             }
             State::Ask => {
@@ -243,13 +221,15 @@ impl Logic for Settings {
         let filling = state == State::Clear;
         self.words.read_address.next = cat2::<4, 4, 8>(self.controller.q.val(), word);
         self.words.write_address.next = cat2::<4, 4, 8>(self.controller.q.val(), word);
-        self.words.write_data.next = if filling { default_of(word) } else { stored };
+        let written = if filling { default_of(word) } else { stored };
+        self.words.write_data.next = written;
         self.words.write_enable.next = filling || store;
-        let cached = word == feature::VOLATILE_WRITE_CACHE as u64;
-        self.cache.next = CacheUpdate {
-            valid: cached && (filling || store),
+        self.setting.next = Setting {
+            valid: filling || store,
             controller: self.controller.q.val(),
-            through: !filling && !given.get_bit(feature::WCE.lsb as usize),
+            word: word,
+            value: written,
+            initial: filling,
         };
         self.clear.ready.next = state == State::Take;
         self.command.ready.next = state == State::Take && !clearing;

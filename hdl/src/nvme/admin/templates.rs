@@ -2,7 +2,7 @@
 
 use nitride_abi::card;
 use nitride_abi::nvme::{
-    AVAILABLE_SPARE, AVAILABLE_SPARE_THRESHOLD, FIRMWARE, TEMPERATURE, identify_controller,
+    AVAILABLE_SPARE, AVAILABLE_SPARE_THRESHOLD, FIRMWARE, POWER_CYCLES, TEMPERATURE, identify_controller,
     identify_namespace, log, namespace_descriptors,
 };
 use nitride_lang::prelude::*;
@@ -28,6 +28,8 @@ pub enum Template {
     Zeroes,
     /// Zeroes, before the list of namespaces is put in.
     List,
+    /// Zeroes, before the entries of the Error Information log are put in.
+    Errors,
 }
 
 /// Its place in the ROM.
@@ -39,7 +41,7 @@ pub fn place(template: Template) -> Bits<3> {
         Template::Descriptors => bits::<3>(2),
         Template::Smart => bits::<3>(3),
         Template::Firmware => bits::<3>(4),
-        Template::Zeroes | Template::List => bits::<3>(5),
+        Template::Zeroes | Template::List | Template::Errors => bits::<3>(5),
     }
 }
 
@@ -48,6 +50,7 @@ fn smart() -> [u8; 4096] {
     page[log::smart::TEMPERATURE..=log::smart::TEMPERATURE + 1].copy_from_slice(&TEMPERATURE.to_le_bytes());
     page[log::smart::AVAILABLE_SPARE] = AVAILABLE_SPARE;
     page[log::smart::AVAILABLE_SPARE_THRESHOLD] = AVAILABLE_SPARE_THRESHOLD;
+    page[log::smart::POWER_CYCLES] = POWER_CYCLES;
     page
 }
 

@@ -12,11 +12,11 @@ const BUFFER: u64 = 0x8_0000;
 const IO_SQ: u64 = 0x9_0000;
 const IO_CQ: u64 = 0xa_0000;
 
-fn admin(opcode: u8, cid: u16, cdw10: u32, cdw11: u32) -> Sqe {
+pub fn admin(opcode: u8, cid: u16, cdw10: u32, cdw11: u32) -> Sqe {
     Sqe { opcode, cid, prp1: BUFFER, cdw10: [cdw10, cdw11, 0, 0, 0, 0], ..Sqe::default() }
 }
 
-fn create_pair(host: &mut Host, admin_pair: &mut QueuePair, queue: u16, entries: u16) -> QueuePair {
+pub fn create_pair(host: &mut Host, admin_pair: &mut QueuePair, queue: u16, entries: u16) -> QueuePair {
     let offset = 0x1000 * u64::from(queue - 1);
     let (sq, cq) = (IO_SQ + offset, IO_CQ + offset);
     let size = u32::from(entries - 1) << 16 | u32::from(queue);
@@ -27,7 +27,7 @@ fn create_pair(host: &mut Host, admin_pair: &mut QueuePair, queue: u16, entries:
     QueuePair::new(admin_pair.controller, queue, sq, cq, entries)
 }
 
-fn read_command(cid: u16) -> Sqe {
+pub fn read_command(cid: u16) -> Sqe {
     Sqe { opcode: io::READ, cid, nsid: 1, prp1: BUFFER, ..Sqe::default() }
 }
 
@@ -62,7 +62,7 @@ fn identify_controller_gives_the_bytes_of_each_function() {
     }
 }
 
-fn page(host: &Host) -> &[u8] {
+pub fn page(host: &Host) -> &[u8] {
     &host.memory[BUFFER as usize..BUFFER as usize + 4096]
 }
 
@@ -124,7 +124,7 @@ fn a_page_is_split_at_its_boundary_between_prp1_and_prp2() {
     assert_eq!(host.command(&mut pair, &log).status, Status::SUCCESS);
     assert_eq!((host.memory[at], &host.memory[at + 8..at + 17]), (1, &b"0.1.0   \xee"[..]));
     for (cdw10, nsid, status) in [
-        (4, 0, Status::INVALID_LOG_PAGE),
+        (5, 0, Status::INVALID_LOG_PAGE),
         (1024 << 16 | 1, 0, Status::INVALID_FIELD),
         (2, 1, Status::INVALID_FIELD),
     ] {
@@ -418,7 +418,11 @@ fn counters_of_the_smart_log_count_what_succeeded() {
     assert_eq!(host.command(&mut pair, &log).status, Status::SUCCESS);
     let counter =
         |at: usize| page(&host)[at..at + 16].iter().rev().fold(0u128, |n, b| n << 8 | u128::from(*b));
-    assert_eq!((counter(64), counter(80), counter(32)), (2, 1, 0));
+    assert_eq!((counter(64), counter(80)), (2, 1));
+    // Two blocks and one: a part of 1,000 units of 512 bytes each.
+    assert_eq!((counter(32), counter(48)), (1, 1));
+    // An unknown opcode and an LBA out of range.
+    assert_eq!((counter(160), counter(176)), (0, 2));
     assert_eq!(page(&host)[1..3], nvme::TEMPERATURE.to_le_bytes());
 }
 

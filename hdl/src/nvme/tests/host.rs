@@ -414,6 +414,22 @@ impl Host {
         self.cycle();
     }
 
+    /// Tells that a controller's namespaces changed, as PF0's registers do.
+    pub fn attributes_changed(&mut self, controller: u8) {
+        self.uut.attribute_changed.data.next = u64::from(controller).into();
+        self.uut.attribute_changed.valid.next = true;
+        loop {
+            low(&mut self.uut);
+            let taken = self.uut.attribute_changed.ready.val();
+            self.cycle();
+            if taken {
+                break;
+            }
+        }
+        self.uut.attribute_changed.valid.next = false;
+        self.settle();
+    }
+
     /// Command slots that no command has.
     pub fn free_slots(&self) -> u64 {
         self.uut.free_slots()

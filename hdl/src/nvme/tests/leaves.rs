@@ -5,11 +5,16 @@ use nitride_lang::testing::{Rng, differential};
 
 use crate::bus::Command;
 use crate::nvme::admin::{content, pages, queue_commands, settings};
+use crate::nvme::changes::Changes;
+use crate::nvme::coalesce::Coalesce;
+use crate::nvme::errors::Errors;
+use crate::nvme::events::Events;
 use crate::nvme::fetch::Fetch;
 use crate::nvme::lifecycle::Lifecycle;
 use crate::nvme::post::Post;
 use crate::nvme::queues::Queues;
-use crate::nvme::records::{Client, QueueAnswer, QueueRequest};
+use crate::nvme::queues::schedule::Schedule;
+use crate::nvme::records::{Client, FetchJob, QueueAnswer, QueueRequest, Setting};
 use crate::nvme::registers::{Control, Registers, View};
 use crate::nvme::retire::Retire;
 use crate::nvme::slots::Slots;
@@ -20,6 +25,11 @@ const CYCLES: usize = 10_000;
 /// An answer for a client, every other cycle.
 fn answer(rng: &mut Rng, client: usize) -> QueueAnswer {
     QueueAnswer { valid: rng.bit(), client: (client as u64).into(), ..rng.value() }
+}
+
+/// A word that is written, every other cycle.
+fn setting(rng: &mut Rng) -> Setting {
+    Setting { word: rng.pick(&[1, 6, 8, 9, 11]).into(), ..rng.value() }
 }
 
 /// A command with fields that mean something more often than chance has them.
@@ -54,6 +64,7 @@ fn registers_verilog_equals_simulation() {
             uut.fatal.data.next = rng.bits();
             uut.fatal.valid.next = rng.chance(1, 8);
             uut.doorbell.ready.next = rng.bit();
+            uut.hold.next = rng.chance(1, 8);
             uut.work.ready.next = rng.bit();
             uut.step.data.next = rng.value();
             uut.step.valid.next = rng.chance(1, 4);
@@ -75,6 +86,117 @@ fn queues_verilog_equals_simulation() {
             uut.fetch.ready.next = true;
             uut.room.next = rng.bit();
             uut.admin_room.next = rng.bit();
+            uut.setting.next = setting(rng);
+            uut.news.ready.next = rng.bit();
+        },
+        CYCLES,
+    );
+}
+
+#[test]
+fn schedule_verilog_equals_simulation() {
+    differential(
+        "nvme_schedule",
+        Schedule::default,
+        |uut, rng| {
+            for request in &mut uut.request {
+                request.data.next = rng.value();
+                request.valid.next = rng.chance(1, 8);
+            }
+            uut.pick.next = rng.bit();
+            uut.update.next = rng.value();
+            if rng.bit() {
+                uut.update.next.wake = 0.into();
+            }
+            uut.admin_ready.next = rng.bit();
+            uut.io_ready.next = rng.bit();
+        },
+        CYCLES,
+    );
+}
+
+#[test]
+fn events_verilog_equals_simulation() {
+    differential(
+        "nvme_events",
+        Events::default,
+        |uut, rng| {
+            let mut command = command(rng, &[admin::ASYNC_EVENT_REQUEST, admin::ABORT]);
+            // Few controllers and identifiers, so that requests meet their aborts.
+            command.controller = rng.below(2).into();
+            command.cid = rng.below(4).into();
+            command.cdw10 = (rng.below(4) << 16 | u64::from(rng.chance(1, 8))).into();
+            uut.command.data.next = command;
+            uut.command.valid.next = rng.bit();
+            uut.finished.ready.next = rng.bit();
+            uut.clear.data.next = rng.below(2).into();
+            uut.clear.valid.next = rng.chance(1, 64);
+            uut.news.data.next = rng.value();
+            uut.news.data.next.controller = rng.below(2).into();
+            uut.news.valid.next = rng.chance(1, 8);
+            uut.changed.data.next = rng.below(2).into();
+            uut.changed.valid.next = rng.chance(1, 8);
+            uut.read.data.next = rng.value();
+            uut.read.data.next.controller = rng.below(2).into();
+            uut.read.valid.next = rng.chance(1, 8);
+            uut.setting.next = setting(rng);
+            uut.failure.ready.next = rng.bit();
+            uut.request.ready.next = rng.bit();
+            uut.answer.next = answer(rng, Client::EVENTS);
+        },
+        CYCLES,
+    );
+}
+
+#[test]
+fn errors_verilog_equals_simulation() {
+    differential(
+        "nvme_errors",
+        Errors::default,
+        |uut, rng| {
+            uut.failure.data.next = rng.value();
+            uut.failure.valid.next = rng.bit();
+            uut.clear.data.next = rng.bits();
+            uut.clear.valid.next = rng.chance(1, 64);
+            uut.hold.next = rng.chance(1, 4);
+            uut.controller.next = rng.bits();
+            uut.index.next = rng.bits();
+        },
+        CYCLES,
+    );
+}
+
+#[test]
+fn changes_verilog_equals_simulation() {
+    differential(
+        "nvme_changes",
+        Changes::default,
+        |uut, rng| {
+            uut.update.next = rng.value();
+            uut.index.next = rng.bits();
+            uut.forget.data.next = rng.bits();
+            uut.forget.valid.next = rng.bit();
+        },
+        CYCLES,
+    );
+}
+
+#[test]
+fn coalesce_verilog_equals_simulation() {
+    differential(
+        "nvme_coalesce",
+        || Coalesce::new(50),
+        |uut, rng| {
+            uut.setting.next = Setting {
+                valid: rng.chance(1, 64),
+                word: rng.pick(&[8, 9]).into(),
+                value: rng.pick(&[0, 0x0103, 0x0201, 0xff07, 0x0002]).into(),
+                initial: rng.chance(1, 256),
+                ..rng.value()
+            };
+            uut.sink.data.next = rng.value();
+            uut.sink.valid.next = rng.chance(1, 4);
+            uut.interrupt.ready.next = rng.bit();
         },
         CYCLES,
     );
@@ -118,14 +240,14 @@ fn fetch_verilog_equals_simulation() {
         "nvme_fetch",
         Fetch::default,
         |uut, rng| {
-            uut.job.data.next = rng.value();
+            uut.job.data.next = rng.value::<FetchJob>();
             uut.job.valid.next = rng.bit();
             uut.freed.next = rng.value();
             uut.read.ready.next = rng.bit();
             uut.read_done.data.next = rng.value();
             uut.read_done.valid.next = rng.chance(1, 4);
             uut.landing.next = rng.value();
-            uut.cache.next = rng.value();
+            uut.setting.next = setting(rng);
             uut.admin.ready.next = rng.bit();
             uut.io.ready.next = rng.bit();
             uut.refused.ready.next = rng.bit();
@@ -156,6 +278,7 @@ fn post_verilog_equals_simulation() {
             uut.entry_done.valid.next = rng.chance(1, 8);
             uut.launch.next = rng.value();
             uut.over.ready.next = rng.bit();
+            uut.failure.ready.next = rng.bit();
         },
         CYCLES,
     );
@@ -183,8 +306,9 @@ fn smart_verilog_equals_simulation() {
         Smart::default,
         |uut, rng| {
             uut.counted.next = rng.value();
+            uut.volume.next = rng.value();
             uut.controller.next = rng.bits();
-            uut.write.next = rng.bit();
+            uut.counter.next = rng.bits();
         },
         CYCLES,
     );
@@ -214,10 +338,7 @@ fn settings_verilog_equals_simulation() {
         "nvme_settings",
         settings::Settings::default,
         |uut, rng| {
-            uut.command.data.next = command(
-                rng,
-                &[admin::SET_FEATURES, admin::GET_FEATURES, admin::ASYNC_EVENT_REQUEST, admin::ABORT],
-            );
+            uut.command.data.next = command(rng, &[admin::SET_FEATURES, admin::GET_FEATURES]);
             uut.command.valid.next = rng.bit();
             uut.finished.ready.next = rng.bit();
             uut.clear.data.next = rng.bits();
@@ -239,9 +360,12 @@ fn content_verilog_equals_simulation() {
             uut.start.next = start;
             if start {
                 uut.subject.next = rng.value();
+                uut.subject.next.offset = rng.below(100).into();
             }
             uut.next.next = rng.chance(9, 10);
-            uut.counter.next = rng.bits();
+            uut.count.next = rng.bits();
+            uut.error.next = rng.bits();
+            uut.errors.next = rng.bits();
         },
         CYCLES,
     );
@@ -253,7 +377,13 @@ fn pages_verilog_equals_simulation() {
         "nvme_pages",
         pages::Pages::default,
         |uut, rng| {
-            uut.command.data.next = command(rng, &[admin::IDENTIFY, admin::GET_LOG_PAGE]);
+            let mut command = command(rng, &[admin::IDENTIFY, admin::GET_LOG_PAGE, admin::GET_LOG_PAGE]);
+            command.cdw12 = rng.pick(&[0, 0, 4, 64, 252, 256, 260, 3]).into();
+            command.cdw13 = u64::from(rng.chance(1, 16)).into();
+            if rng.chance(7, 8) {
+                command.cdw11 = 0.into();
+            }
+            uut.command.data.next = command;
             uut.command.valid.next = rng.bit();
             uut.finished.ready.next = rng.bit();
             uut.volume.next = rng.value();
@@ -262,6 +392,11 @@ fn pages_verilog_equals_simulation() {
             uut.page_done.data.next = rng.value();
             uut.page_done.valid.next = rng.chance(1, 4);
             uut.launch.next = rng.value();
+            uut.failure.data.next = rng.value();
+            uut.failure.valid.next = rng.chance(1, 8);
+            uut.clear.data.next = rng.bits();
+            uut.clear.valid.next = rng.chance(1, 64);
+            uut.log_read.ready.next = rng.bit();
         },
         CYCLES,
     );
