@@ -54,8 +54,7 @@ impl<F: Function> Faulty<F> {
         let at = match (self.fault, entry) {
             (Fault::DataBit, _) => (DATA..MEMORY).find(|at| before[*at] != after[*at]),
             // The status begins in the second bit of its byte, below it is the phase tag.
-            (Fault::Status, Some(entry)) => Some(entry + 14),
-            (Fault::Phase, Some(entry)) => Some(entry + 14),
+            (Fault::Status | Fault::Phase, Some(entry)) => Some(entry + 14),
             (Fault::Identifier, Some(entry)) => Some(entry + 12),
             _ => None,
         };

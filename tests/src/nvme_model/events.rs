@@ -8,6 +8,7 @@ use nitride_abi::nvme::{ASYNC_EVENT_LIMIT, Cqe, Status, event, log};
 
 use super::controller::Controller;
 use super::host::HostMemory;
+use super::queue::CompletionQueue;
 
 /// A controller's Asynchronous Event Requests, and the events that no request has told yet.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +118,6 @@ impl Controller {
 
     /// Free entries of the admin completion queue.
     fn admin_places(&self) -> u32 {
-        self.completion_queues[0].as_ref().map_or(0, |cq| cq.places())
+        self.completion_queues[0].as_ref().map_or(0, CompletionQueue::places)
     }
 }
