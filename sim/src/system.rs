@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::counters::Counters;
 use crate::edge::{Edge, Inputs, Outputs};
+use crate::ethernet::{EthernetPort, EthernetPorts, ReplayFrame};
 use crate::firmware::Topology;
 use crate::interrupts::Interrupt;
 use crate::link::{Arrival, Downstream, Upstream};
@@ -61,6 +62,7 @@ pub struct System {
     raw_completions: VecDeque<Tlp>,
     media: Media,
     axi: AxiSlave,
+    ethernet: EthernetPorts,
     counters: Counters,
     violations: Vec<Violation>,
     log: Option<TlpLog>,
@@ -98,6 +100,7 @@ impl System {
             raw_completions: VecDeque::new(),
             media: Media::new(options.media.volatile),
             axi: AxiSlave::new(options.media),
+            ethernet: EthernetPorts::default(),
             counters: Counters::default(),
             violations: Vec::new(),
             log,
@@ -127,7 +130,10 @@ impl System {
         let changed = before != (self.inputs.tx_credit, self.inputs.rx.is_some());
         self.edge.cycle(self.now, &self.inputs, &mut self.outputs);
         self.counters.simulated += 1;
-        let waiting = self.outputs.busy || self.outputs.tx.is_some() || self.inputs.rx.is_some();
+        let waiting = self.outputs.busy
+            || self.outputs.tx.is_some()
+            || self.inputs.rx.is_some()
+            || self.ethernet.is_busy(&self.inputs.ethernet);
         let idle = !changed && !waiting && self.axi.is_idle() && self.inputs.media.is_idle();
         self.quiet = if idle { self.quiet + 1 } else { 0 };
         self.sample();
@@ -156,7 +162,13 @@ impl System {
 
     fn next_event(&self) -> Option<u64> {
         let reads = self.reads.iter().map(|(due, _)| *due).min();
-        let events = [self.down.next_arrival(), self.up.next_event(), self.requester.next_deadline(), reads];
+        let events = [
+            self.down.next_arrival(),
+            self.up.next_event(),
+            self.requester.next_deadline(),
+            reads,
+            self.ethernet.next_arrival(),
+        ];
         events.into_iter().flatten().min()
     }
 
@@ -182,6 +194,7 @@ impl System {
         }
         self.inputs.tx_ready = !stall_tx;
         self.inputs.tx_credit = self.up.credit(self.now, &self.options);
+        self.ethernet.drive(self.now, &mut self.inputs.ethernet);
     }
 
     /// Takes what crossed the edge in this cycle.
@@ -216,6 +229,9 @@ impl System {
                 note(violations, counters, now, what);
             },
         );
+        self.ethernet.sample(now, &self.inputs.ethernet, &self.outputs.ethernet, |what| {
+            note(violations, counters, now, what);
+        });
     }
 
     /// The host's part of this cycle.
@@ -465,6 +481,20 @@ impl System {
         &mut self.media
     }
 
+    /// An Ethernet port of the card, 0 or 1.
+    ///
+    /// # Panics
+    /// If there is no such port.
+    pub fn ethernet(&mut self, port: usize) -> &mut EthernetPort {
+        self.ethernet.port(port)
+    }
+
+    /// Lets frames arrive at an Ethernet port at their times from now on, with the link up.
+    pub(crate) fn replay(&mut self, port: usize, frames: Vec<ReplayFrame>) {
+        let now = self.now;
+        self.ethernet.port(port).replay(now, frames);
+    }
+
     /// The cycle that [`System::step`] simulates next.
     pub fn cycle(&self) -> u64 {
         self.now
@@ -484,8 +514,9 @@ impl System {
         &self.options
     }
 
-    /// Writes out what the TLP log has buffered.
+    /// Writes out what the TLP log and the captures have buffered.
     pub fn flush_log(&mut self) -> std::io::Result<()> {
+        self.ethernet.flush()?;
         self.log.as_mut().map_or(Ok(()), TlpLog::flush)
     }
 }
