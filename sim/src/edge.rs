@@ -1,9 +1,9 @@
 //! What crosses the card's ports in one clock cycle.
 
-use std::path::Path;
-
 use nitride_abi::card::ETHERNET_PORTS;
 use nitride_abi::tlp::BEAT_BYTES;
+
+use crate::options::Trace;
 
 /// A card, as the simulator sees it: its ports, one clock cycle at a time.
 ///
@@ -14,12 +14,12 @@ pub trait Edge: Send {
     /// lets the clock's edge pass.
     fn cycle(&mut self, now: u64, inputs: &Inputs, outputs: &mut Outputs);
 
-    /// Writes a waveform of all cycles from here on.
-    fn trace(&mut self, path: &Path) -> std::io::Result<()> {
-        let _ = path;
+    /// Writes a waveform of all cycles from the one that `trace` says on.
+    fn trace(&mut self, trace: &Trace) -> std::io::Result<()> {
+        let _ = trace;
         Err(std::io::Error::new(
             std::io::ErrorKind::Unsupported,
-            "this build has no waveforms (enable the feature `trace` of nitride-sim)",
+            "this build writes no waveforms; build with `--features nitride-sim/trace`",
         ))
     }
 }
@@ -152,13 +152,11 @@ pub struct AxiAddress {
     pub len: u8,
 }
 
-/// A beat of AXI4 write data.
+/// A beat of AXI4 write data: the card has no WSTRB, all bytes are written (`docs/interfaces.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AxiWrite {
     /// Data.
     pub data: [u8; BEAT_BYTES],
-    /// Byte lanes to write, bit n for byte n.
-    pub strobe: u32,
     /// The burst's last.
     pub last: bool,
 }

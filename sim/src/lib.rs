@@ -37,7 +37,7 @@ pub use firmware::{BarAddress, FunctionKind, PciFunction, Topology};
 pub use interrupts::Interrupt;
 pub use media::{ErrorRange, Image, ImageError, Media};
 pub use options::{LinkOptions, MediaOptions, Options, Trace};
-pub use root::{Failure, HostRequest, MapError, Outcome, Ticket};
+pub use root::{Failure, HostRequest, MapError, Outcome, ReadFault, ReadFaultKind, Ticket};
 pub use simulator::{Simulator, Speed};
 pub use system::{BUS, System, Violation};
 pub use tlp::{Class, Tlp};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use nitride_abi::tlp::{Header, Kind, MSI_WINDOW};
+use nitride_abi::tlp::{Header, Kind, MSI_WINDOW, Status};
 use nitride_driver::Memory;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -16,8 +16,10 @@ use crate::interrupts::Interrupt;
 use crate::link::{Arrival, Downstream, Upstream};
 use crate::log::TlpLog;
 use crate::media::{AxiSlave, Media};
-use crate::options::{LinkOptions, Options, Trace};
-use crate::root::{self, DmaRequest, HostRequest, Iommu, MapError, Outcome, RAW_TAGS, Requester, Ticket};
+use crate::options::{LinkOptions, Options};
+use crate::root::{
+    self, DmaRequest, HostRequest, Iommu, MapError, Outcome, RAW_TAGS, ReadFault, Requester, Ticket,
+};
 use crate::tlp::Tlp;
 use crate::{Error, Failure};
 
@@ -58,6 +60,7 @@ pub struct System {
     iommu: Iommu,
     /// Reads of the card that disorder holds back, with the cycle until which it does.
     reads: Vec<(u64, DmaRequest)>,
+    read_faults: Vec<ReadFault>,
     interrupts: VecDeque<Interrupt>,
     raw_completions: VecDeque<Tlp>,
     media: Media,
@@ -66,12 +69,15 @@ pub struct System {
     counters: Counters,
     violations: Vec<Violation>,
     log: Option<TlpLog>,
-    trace: Option<Trace>,
 }
 
 impl System {
     /// Puts `edge` into a host. Nothing has crossed its ports yet; [`System::boot`] is the next step.
-    pub fn new(edge: Box<dyn Edge>, options: Options) -> Result<Self, Error> {
+    pub fn new(mut edge: Box<dyn Edge>, options: Options) -> Result<Self, Error> {
+        if let Some(trace) = &options.trace {
+            let path = trace.path.display().to_string();
+            edge.trace(trace).map_err(|source| Error::File { what: "waveform", path, source })?;
+        }
         let log = match &options.tlp_log {
             None => None,
             Some(path) => Some(TlpLog::create(path).map_err(|source| Error::File {
@@ -80,7 +86,7 @@ impl System {
                 source,
             })?),
         };
-        let mut system = Self {
+        Ok(Self {
             edge,
             inputs: Inputs::default(),
             outputs: Outputs::default(),
@@ -96,6 +102,7 @@ impl System {
             requester: Requester::new(),
             iommu: Iommu::new(),
             reads: Vec::new(),
+            read_faults: Vec::new(),
             interrupts: VecDeque::new(),
             raw_completions: VecDeque::new(),
             media: Media::new(options.media.volatile),
@@ -104,27 +111,11 @@ impl System {
             counters: Counters::default(),
             violations: Vec::new(),
             log,
-            trace: options.trace,
-        };
-        if system.trace.as_ref().is_some_and(|trace| trace.from_cycle == 0) {
-            system.start_trace()?;
-        }
-        Ok(system)
-    }
-
-    fn start_trace(&mut self) -> Result<(), Error> {
-        let Some(trace) = self.trace.take() else { return Ok(()) };
-        let path = trace.path.display().to_string();
-        self.edge.trace(&trace.path).map_err(|source| Error::File { what: "waveform", path, source })
+        })
     }
 
     /// Simulates one clock cycle.
     pub fn step(&mut self) {
-        if self.trace.as_ref().is_some_and(|trace| self.now >= trace.from_cycle)
-            && let Err(error) = self.start_trace()
-        {
-            tracing::warn!("{error}");
-        }
         let before = (self.inputs.tx_credit, self.inputs.rx.is_some());
         self.drive();
         let changed = before != (self.inputs.tx_credit, self.inputs.rx.is_some());
@@ -350,11 +341,21 @@ impl System {
                 let rng = self.options.disorder.then_some(&mut self.rng);
                 let (payload, boundary) =
                     (u64::from(self.max_payload), u64::from(self.options.read_completion_boundary));
-                root::completions(request, data, payload, boundary, rng, |tlp| down.push(arrives, tlp));
+                let fault = self.read_faults.iter().find(|fault| fault.concerns(request));
+                if let Some(fault) = fault {
+                    let mut completions = Vec::new();
+                    root::completions(request, data, payload, boundary, rng, |tlp| completions.push(tlp));
+                    let spoilt = fault.kind.spoil(request, completions);
+                    for tlp in spoilt {
+                        down.push(arrives, tlp);
+                    }
+                } else {
+                    root::completions(request, data, payload, boundary, rng, |tlp| down.push(arrives, tlp));
+                }
             }
             _ => {
                 counters.faults += 1;
-                down.push(arrives, root::unsupported(request));
+                down.push(arrives, root::failed(request, Status::UnsupportedRequest));
             }
         }
     }
@@ -469,6 +470,16 @@ impl System {
     /// Closes all that was opened to a function.
     pub fn unmap_all(&mut self, function: u8) {
         self.iommu.clear(function);
+    }
+
+    /// Lets reads of the card fail from now on; [`System::clear_read_faults`] ends it.
+    pub fn fail_reads(&mut self, fault: ReadFault) {
+        self.read_faults.push(fault);
+    }
+
+    /// Ends all that [`System::fail_reads`] began.
+    pub fn clear_read_faults(&mut self) {
+        self.read_faults.clear();
     }
 
     /// What [`System::boot`] found.
