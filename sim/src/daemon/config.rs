@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use nitride_abi::card::{ETHERNET_PORTS, NAMESPACES, PF_STORAGE, VF_STORAGE_FIRST, VFS};
+use nitride_abi::card::{NAMESPACES, PF_STORAGE, VF_STORAGE_FIRST, VFS};
 use serde::{Deserialize, Serialize};
-
-use crate::ethernet::Peer;
 
 /// A card as a TOML file describes it.
 ///
@@ -18,10 +16,6 @@ use crate::ethernet::Peer;
 /// image = "alice.img"               # relative to this file
 /// size = "64 MiB"                   # created with this size if it is not there
 /// function = "vf0"                  # or "pf2"; left out: attached later through the control socket
-///
-/// [[ethernet]]                      # the first Ethernet port; the next such table is the second
-/// tap = "nitride0"                  # or interface = "veth0", card = "cable.sock", replay = "in.pcapng"
-/// capture = "port0.pcapng"          # what passes it
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,45 +25,9 @@ pub struct Config {
     /// The volumes.
     #[serde(default, rename = "volume")]
     pub volumes: Vec<Volume>,
-    /// The Ethernet ports, in order.
-    #[serde(default)]
-    pub ethernet: Vec<Ethernet>,
     /// The simulation.
     #[serde(default)]
     pub simulation: Simulation,
-}
-
-/// What an Ethernet port is connected to: at most one of the first four. Without any its link is down.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ethernet {
-    /// A TAP device of this host, made if it is not there.
-    pub tap: Option<String>,
-    /// An Ethernet interface of this host, one end of a veth pair say.
-    pub interface: Option<String>,
-    /// A port of another simulated card that names the same socket.
-    pub card: Option<PathBuf>,
-    /// A pcapng file whose frames arrive at their times after the start.
-    pub replay: Option<PathBuf>,
-    /// A pcapng file of what passes the port.
-    pub capture: Option<PathBuf>,
-}
-
-impl Ethernet {
-    /// What the port is connected to; an error where that is more than one thing.
-    pub fn peer(&self) -> Result<Option<Peer>, String> {
-        let peers = [
-            self.tap.clone().map(Peer::Tap),
-            self.interface.clone().map(Peer::Interface),
-            self.card.clone().map(Peer::Card),
-            self.replay.clone().map(Peer::Replay),
-        ];
-        let mut peers = peers.into_iter().flatten();
-        match (peers.next(), peers.next()) {
-            (peer, None) => Ok(peer),
-            _ => Err("connected twice: give one of tap, interface, card and replay".into()),
-        }
-    }
 }
 
 /// A volume: an image on the media, and where it is attached.
@@ -231,14 +189,6 @@ pub enum ConfigError {
         /// Where, and what.
         detail: String,
     },
-    /// An Ethernet port cannot be as described.
-    #[error("Ethernet port {port}: {detail}")]
-    Ethernet {
-        /// The port.
-        port: usize,
-        /// What is wrong with it.
-        detail: String,
-    },
     /// A volume cannot be as described.
     #[error("volume {name}: {detail}")]
     Volume {
@@ -266,11 +216,6 @@ impl Config {
         for volume in &mut config.volumes {
             volume.image = directory.join(&volume.image);
         }
-        for port in &mut config.ethernet {
-            for path in [&mut port.card, &mut port.replay, &mut port.capture].into_iter().flatten() {
-                *path = directory.join(&*path);
-            }
-        }
         for log in [&mut config.simulation.tlp_log, &mut config.simulation.trace].into_iter().flatten() {
             *log = directory.join(&*log);
         }
@@ -279,13 +224,6 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        for (port, ethernet) in self.ethernet.iter().enumerate() {
-            let wrong = |detail| ConfigError::Ethernet { port, detail };
-            if port == ETHERNET_PORTS {
-                return Err(wrong(format!("the card has ports 0 to {}", ETHERNET_PORTS - 1)));
-            }
-            ethernet.peer().map_err(wrong)?;
-        }
         let mut names = BTreeSet::new();
         let mut places = BTreeMap::new();
         for volume in &self.volumes {
@@ -406,14 +344,6 @@ mod tests {
                 "namespace 1 of vf0 is a already",
             ),
             (format!("{volume}[[volume]]\nname = 'a'\nimage = 'b.img'"), "another volume has the same name"),
-            (
-                "sockets = 's'\n[[ethernet]]\ntap = 'a'\ncard = 'b'".to_string(),
-                "Ethernet port 0: connected twice",
-            ),
-            (
-                format!("sockets = 's'\n{}", "[[ethernet]]\n".repeat(3)),
-                "Ethernet port 2: the card has ports 0 to 1",
-            ),
         ] {
             let complaint = complaint(&text);
             assert!(complaint.contains(part) && !complaint.contains('\n'), "{text:?} gave {complaint:?}");

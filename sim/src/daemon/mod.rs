@@ -17,7 +17,6 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::ethernet::{AttachError, Attachment};
 use crate::{Counters, Edge, LinkOptions, MediaOptions, Options, Simulator, Speed, Trace};
 use config::{Config, ConfigError, FunctionName, Volume};
 pub use server::Server;
@@ -49,9 +48,6 @@ pub enum DaemonError {
     /// An image.
     #[error(transparent)]
     Image(#[from] crate::ImageError),
-    /// An Ethernet port.
-    #[error(transparent)]
-    Ethernet(#[from] AttachError),
     /// The card's management function.
     #[error(transparent)]
     Card(#[from] management::Error),
@@ -120,8 +116,6 @@ pub struct Daemon {
     management: Mutex<Management>,
     servers: Vec<(FunctionName, Server)>,
     volumes: Mutex<Vec<Entry>>,
-    /// Held for as long as the card's cables are plugged in.
-    _ethernet: Vec<Attachment>,
 }
 
 /// The sockets' directory, with a control socket that no other daemon answers on.
@@ -236,16 +230,7 @@ impl Daemon {
                 Server::start(&path, endpoint(function.number())?).map_err(|error| socket(&path, &error))?;
             servers.push((function, server));
         }
-        let mut ports: Vec<_> = config.ethernet.iter().enumerate().collect();
-        // Replays last: the other ports then see all of what they bring about.
-        ports.sort_by_key(|(_, ethernet)| ethernet.replay.is_some());
-        let attach = |(port, ethernet): (usize, &config::Ethernet)| {
-            let peer = ethernet.peer().map_err(|detail| ConfigError::Ethernet { port, detail })?;
-            Ok(Attachment::new(&simulator, port, peer.as_ref(), ethernet.capture.as_deref())?)
-        };
-        let ethernet = ports.into_iter().map(attach).collect::<Result<_, DaemonError>>()?;
         let daemon = Self {
-            _ethernet: ethernet,
             sockets: config.sockets.clone(),
             simulator,
             management: Mutex::new(management),
