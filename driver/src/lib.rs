@@ -8,6 +8,8 @@ mod function;
 pub mod management;
 mod memory;
 pub mod nvme;
+#[cfg(feature = "slow-path")]
+pub mod slow_path;
 pub mod vfio;
 pub mod vfio_user;
 pub mod virtio_net;

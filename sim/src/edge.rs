@@ -1,8 +1,9 @@
 //! What crosses the card's ports in one clock cycle.
 
-use std::path::Path;
-
+use nitride_abi::card::ETHERNET_PORTS;
 use nitride_abi::tlp::BEAT_BYTES;
+
+use crate::options::Trace;
 
 /// A card, as the simulator sees it: its ports, one clock cycle at a time.
 ///
@@ -13,12 +14,12 @@ pub trait Edge: Send {
     /// lets the clock's edge pass.
     fn cycle(&mut self, now: u64, inputs: &Inputs, outputs: &mut Outputs);
 
-    /// Writes a waveform of all cycles from here on.
-    fn trace(&mut self, path: &Path) -> std::io::Result<()> {
-        let _ = path;
+    /// Writes a waveform of all cycles from the one that `trace` says on.
+    fn trace(&mut self, trace: &Trace) -> std::io::Result<()> {
+        let _ = trace;
         Err(std::io::Error::new(
             std::io::ErrorKind::Unsupported,
-            "this build has no waveforms (enable the feature `trace` of nitride-sim)",
+            "this build writes no waveforms; build with `--features nitride-sim/trace`",
         ))
     }
 }
@@ -34,6 +35,37 @@ pub struct Beat {
     pub last: bool,
 }
 
+/// A beat of an Ethernet frame (`docs/interfaces.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketBeat {
+    /// Data, the frame's first byte first.
+    pub data: [u8; BEAT_BYTES],
+    /// Bytes of it that count: 32 in every beat but the last, there 1 to 32.
+    pub bytes: u8,
+    /// The frame's last beat.
+    pub last: bool,
+}
+
+/// What an Ethernet port drives.
+#[derive(Debug, Clone, Default)]
+pub struct EthernetInputs {
+    /// A beat to the card.
+    pub rx: Option<PacketBeat>,
+    /// Takes a beat of the card.
+    pub tx_ready: bool,
+    /// The link is up.
+    pub link: bool,
+}
+
+/// What the card drives towards an Ethernet port.
+#[derive(Debug, Clone, Default)]
+pub struct EthernetOutputs {
+    /// Takes a beat.
+    pub rx_ready: bool,
+    /// A beat from the card.
+    pub tx: Option<PacketBeat>,
+}
+
 /// The card's inputs in one cycle.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
@@ -45,6 +77,8 @@ pub struct Inputs {
     pub tx_credit: u8,
     /// From the media.
     pub media: MediaInputs,
+    /// From the Ethernet ports.
+    pub ethernet: [EthernetInputs; ETHERNET_PORTS],
 }
 
 /// The card's outputs in one cycle.
@@ -56,6 +90,8 @@ pub struct Outputs {
     pub tx: Option<Beat>,
     /// To the media.
     pub media: MediaOutputs,
+    /// To the Ethernet ports.
+    pub ethernet: [EthernetOutputs; ETHERNET_PORTS],
     /// `busy`.
     pub busy: bool,
 }
@@ -116,13 +152,11 @@ pub struct AxiAddress {
     pub len: u8,
 }
 
-/// A beat of AXI4 write data.
+/// A beat of AXI4 write data: the card has no WSTRB, all bytes are written (`docs/interfaces.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AxiWrite {
     /// Data.
     pub data: [u8; BEAT_BYTES],
-    /// Byte lanes to write, bit n for byte n.
-    pub strobe: u32,
     /// The burst's last.
     pub last: bool,
 }

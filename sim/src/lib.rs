@@ -12,12 +12,14 @@ mod counters;
 pub mod daemon;
 mod edge;
 mod endpoint;
+mod ethernet;
 mod firmware;
 mod interrupts;
 mod link;
 mod log;
 mod media;
 mod options;
+mod pcapng;
 mod root;
 mod simulator;
 mod system;
@@ -26,15 +28,16 @@ mod tlp;
 pub use card::Card;
 pub use counters::{Counters, FunctionCounters, LinkCounters};
 pub use edge::{
-    AxiAddress, AxiDone, AxiRead, AxiWrite, Beat, Edge, Inputs, MediaInputs, MediaOperation, MediaOutputs,
-    MediaRequest, MediaResponse, Outputs,
+    AxiAddress, AxiDone, AxiRead, AxiWrite, Beat, Edge, EthernetInputs, EthernetOutputs, Inputs, MediaInputs,
+    MediaOperation, MediaOutputs, MediaRequest, MediaResponse, Outputs, PacketBeat,
 };
 pub use endpoint::Endpoint;
+pub use ethernet::{AttachError, Attachment, EthernetCounters, EthernetPort, Peer};
 pub use firmware::{BarAddress, FunctionKind, PciFunction, Topology};
 pub use interrupts::Interrupt;
 pub use media::{ErrorRange, Image, ImageError, Media};
 pub use options::{LinkOptions, MediaOptions, Options, Trace};
-pub use root::{Failure, HostRequest, MapError, Outcome, Ticket};
+pub use root::{Failure, HostRequest, MapError, Outcome, ReadFault, ReadFaultKind, Ticket};
 pub use simulator::{Simulator, Speed};
 pub use system::{BUS, System, Violation};
 pub use tlp::{Class, Tlp};

@@ -6,46 +6,31 @@
 //! 16 bytes, by bit 5 of byte 0), then the payload. The packet's flags say inbound (to the card) or outbound;
 //! its time is the cycle at 250 MHz, 4 ns a cycle.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use nitride_abi::tlp::{Header, Kind};
 use pcap_file::DataLink;
-use pcap_file::pcapng::PcapNgWriter;
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption,
-};
 
+use crate::pcapng::{self, Direction};
 use crate::tlp::Tlp;
 
 /// Bytes of payload that a line of text shows.
 const SHOWN: usize = 64;
-const NANOSECONDS_PER_CYCLE: u64 = 4;
 
 pub(crate) enum TlpLog {
     Text(BufWriter<File>),
-    Pcapng(Box<PcapNgWriter<BufWriter<File>>>),
+    Pcapng(pcapng::Writer),
 }
 
 impl TlpLog {
     pub(crate) fn create(path: &Path) -> std::io::Result<Self> {
-        let file = BufWriter::new(File::create(path)?);
-        if path.extension().is_none_or(|extension| extension != "pcapng") {
-            return Ok(Self::Text(file));
+        if path.extension().is_some_and(|extension| extension == "pcapng") {
+            return pcapng::Writer::create(path, DataLink::USER0, "card").map(Self::Pcapng);
         }
-        let mut writer = PcapNgWriter::new(file).map_err(std::io::Error::other)?;
-        let options = vec![
-            InterfaceDescriptionOption::IfName(Cow::Borrowed("card")),
-            InterfaceDescriptionOption::IfTsResol(9),
-        ];
-        let interface = InterfaceDescriptionBlock { linktype: DataLink::USER0, snaplen: 0, options };
-        writer.write_pcapng_block(interface).map_err(std::io::Error::other)?;
-        Ok(Self::Pcapng(Box::new(writer)))
+        Ok(Self::Text(BufWriter::new(File::create(path)?)))
     }
 
     pub(crate) fn record(&mut self, cycle: u64, to_card: bool, tlp: &Tlp) -> std::io::Result<()> {
@@ -58,14 +43,8 @@ impl TlpLog {
                 let mut data: Vec<u8> =
                     tlp.header[..words].iter().flat_map(|word| word.to_be_bytes()).collect();
                 data.extend_from_slice(&tlp.payload);
-                let block = EnhancedPacketBlock {
-                    interface_id: 0,
-                    timestamp: Duration::from_nanos(cycle * NANOSECONDS_PER_CYCLE),
-                    original_len: data.len() as u32,
-                    data: Cow::Owned(data),
-                    options: vec![EnhancedPacketOption::Flags(if to_card { 1 } else { 2 })],
-                };
-                writer.write_pcapng_block(block).map(drop).map_err(std::io::Error::other)
+                let direction = if to_card { Direction::Inbound } else { Direction::Outbound };
+                writer.packet(cycle, direction, &data)
             }
         }
     }
@@ -73,7 +52,7 @@ impl TlpLog {
     pub(crate) fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Self::Text(file) => file.flush(),
-            Self::Pcapng(writer) => writer.get_mut().flush(),
+            Self::Pcapng(writer) => writer.flush(),
         }
     }
 }

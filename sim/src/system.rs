@@ -3,20 +3,23 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use nitride_abi::tlp::{Header, Kind, MSI_WINDOW};
+use nitride_abi::tlp::{Header, Kind, MSI_WINDOW, Status};
 use nitride_driver::Memory;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::counters::Counters;
 use crate::edge::{Edge, Inputs, Outputs};
+use crate::ethernet::{EthernetPort, EthernetPorts, ReplayFrame};
 use crate::firmware::Topology;
 use crate::interrupts::Interrupt;
 use crate::link::{Arrival, Downstream, Upstream};
 use crate::log::TlpLog;
 use crate::media::{AxiSlave, Media};
-use crate::options::{LinkOptions, Options, Trace};
-use crate::root::{self, DmaRequest, HostRequest, Iommu, MapError, Outcome, RAW_TAGS, Requester, Ticket};
+use crate::options::{LinkOptions, Options};
+use crate::root::{
+    self, DmaRequest, HostRequest, Iommu, MapError, Outcome, RAW_TAGS, ReadFault, Requester, Ticket,
+};
 use crate::tlp::Tlp;
 use crate::{Error, Failure};
 
@@ -57,19 +60,24 @@ pub struct System {
     iommu: Iommu,
     /// Reads of the card that disorder holds back, with the cycle until which it does.
     reads: Vec<(u64, DmaRequest)>,
+    read_faults: Vec<ReadFault>,
     interrupts: VecDeque<Interrupt>,
     raw_completions: VecDeque<Tlp>,
     media: Media,
     axi: AxiSlave,
+    ethernet: EthernetPorts,
     counters: Counters,
     violations: Vec<Violation>,
     log: Option<TlpLog>,
-    trace: Option<Trace>,
 }
 
 impl System {
     /// Puts `edge` into a host. Nothing has crossed its ports yet; [`System::boot`] is the next step.
-    pub fn new(edge: Box<dyn Edge>, options: Options) -> Result<Self, Error> {
+    pub fn new(mut edge: Box<dyn Edge>, options: Options) -> Result<Self, Error> {
+        if let Some(trace) = &options.trace {
+            let path = trace.path.display().to_string();
+            edge.trace(trace).map_err(|source| Error::File { what: "waveform", path, source })?;
+        }
         let log = match &options.tlp_log {
             None => None,
             Some(path) => Some(TlpLog::create(path).map_err(|source| Error::File {
@@ -78,7 +86,7 @@ impl System {
                 source,
             })?),
         };
-        let mut system = Self {
+        Ok(Self {
             edge,
             inputs: Inputs::default(),
             outputs: Outputs::default(),
@@ -94,40 +102,29 @@ impl System {
             requester: Requester::new(),
             iommu: Iommu::new(),
             reads: Vec::new(),
+            read_faults: Vec::new(),
             interrupts: VecDeque::new(),
             raw_completions: VecDeque::new(),
             media: Media::new(options.media.volatile),
             axi: AxiSlave::new(options.media),
+            ethernet: EthernetPorts::default(),
             counters: Counters::default(),
             violations: Vec::new(),
             log,
-            trace: options.trace,
-        };
-        if system.trace.as_ref().is_some_and(|trace| trace.from_cycle == 0) {
-            system.start_trace()?;
-        }
-        Ok(system)
-    }
-
-    fn start_trace(&mut self) -> Result<(), Error> {
-        let Some(trace) = self.trace.take() else { return Ok(()) };
-        let path = trace.path.display().to_string();
-        self.edge.trace(&trace.path).map_err(|source| Error::File { what: "waveform", path, source })
+        })
     }
 
     /// Simulates one clock cycle.
     pub fn step(&mut self) {
-        if self.trace.as_ref().is_some_and(|trace| self.now >= trace.from_cycle)
-            && let Err(error) = self.start_trace()
-        {
-            tracing::warn!("{error}");
-        }
         let before = (self.inputs.tx_credit, self.inputs.rx.is_some());
         self.drive();
         let changed = before != (self.inputs.tx_credit, self.inputs.rx.is_some());
         self.edge.cycle(self.now, &self.inputs, &mut self.outputs);
         self.counters.simulated += 1;
-        let waiting = self.outputs.busy || self.outputs.tx.is_some() || self.inputs.rx.is_some();
+        let waiting = self.outputs.busy
+            || self.outputs.tx.is_some()
+            || self.inputs.rx.is_some()
+            || self.ethernet.is_busy(&self.inputs.ethernet);
         let idle = !changed && !waiting && self.axi.is_idle() && self.inputs.media.is_idle();
         self.quiet = if idle { self.quiet + 1 } else { 0 };
         self.sample();
@@ -156,7 +153,13 @@ impl System {
 
     fn next_event(&self) -> Option<u64> {
         let reads = self.reads.iter().map(|(due, _)| *due).min();
-        let events = [self.down.next_arrival(), self.up.next_event(), self.requester.next_deadline(), reads];
+        let events = [
+            self.down.next_arrival(),
+            self.up.next_event(),
+            self.requester.next_deadline(),
+            reads,
+            self.ethernet.next_arrival(),
+        ];
         events.into_iter().flatten().min()
     }
 
@@ -182,6 +185,7 @@ impl System {
         }
         self.inputs.tx_ready = !stall_tx;
         self.inputs.tx_credit = self.up.credit(self.now, &self.options);
+        self.ethernet.drive(self.now, &mut self.inputs.ethernet);
     }
 
     /// Takes what crossed the edge in this cycle.
@@ -216,6 +220,9 @@ impl System {
                 note(violations, counters, now, what);
             },
         );
+        self.ethernet.sample(now, &self.inputs.ethernet, &self.outputs.ethernet, |what| {
+            note(violations, counters, now, what);
+        });
     }
 
     /// The host's part of this cycle.
@@ -334,11 +341,21 @@ impl System {
                 let rng = self.options.disorder.then_some(&mut self.rng);
                 let (payload, boundary) =
                     (u64::from(self.max_payload), u64::from(self.options.read_completion_boundary));
-                root::completions(request, data, payload, boundary, rng, |tlp| down.push(arrives, tlp));
+                let fault = self.read_faults.iter().find(|fault| fault.concerns(request));
+                if let Some(fault) = fault {
+                    let mut completions = Vec::new();
+                    root::completions(request, data, payload, boundary, rng, |tlp| completions.push(tlp));
+                    let spoilt = fault.kind.spoil(request, completions);
+                    for tlp in spoilt {
+                        down.push(arrives, tlp);
+                    }
+                } else {
+                    root::completions(request, data, payload, boundary, rng, |tlp| down.push(arrives, tlp));
+                }
             }
             _ => {
                 counters.faults += 1;
-                down.push(arrives, root::unsupported(request));
+                down.push(arrives, root::failed(request, Status::UnsupportedRequest));
             }
         }
     }
@@ -455,6 +472,16 @@ impl System {
         self.iommu.clear(function);
     }
 
+    /// Lets reads of the card fail from now on; [`System::clear_read_faults`] ends it.
+    pub fn fail_reads(&mut self, fault: ReadFault) {
+        self.read_faults.push(fault);
+    }
+
+    /// Ends all that [`System::fail_reads`] began.
+    pub fn clear_read_faults(&mut self) {
+        self.read_faults.clear();
+    }
+
     /// What [`System::boot`] found.
     pub fn topology(&self) -> &Topology {
         &self.topology
@@ -463,6 +490,20 @@ impl System {
     /// The media's contents.
     pub fn media(&mut self) -> &mut Media {
         &mut self.media
+    }
+
+    /// An Ethernet port of the card, 0 or 1.
+    ///
+    /// # Panics
+    /// If there is no such port.
+    pub fn ethernet(&mut self, port: usize) -> &mut EthernetPort {
+        self.ethernet.port(port)
+    }
+
+    /// Lets frames arrive at an Ethernet port at their times from now on, with the link up.
+    pub(crate) fn replay(&mut self, port: usize, frames: Vec<ReplayFrame>) {
+        let now = self.now;
+        self.ethernet.port(port).replay(now, frames);
     }
 
     /// The cycle that [`System::step`] simulates next.
@@ -484,8 +525,9 @@ impl System {
         &self.options
     }
 
-    /// Writes out what the TLP log has buffered.
+    /// Writes out what the TLP log and the captures have buffered.
     pub fn flush_log(&mut self) -> std::io::Result<()> {
+        self.ethernet.flush()?;
         self.log.as_mut().map_or(Ok(()), TlpLog::flush)
     }
 }

@@ -61,7 +61,8 @@ impl Daemon {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("card.toml"), CARD).unwrap();
-        let process = Process::start(folder.path(), &["card", "card.toml"]);
+        let log = ["--tlp", "card.pcapng", "--stats", "stats.json"];
+        let process = Process::start(folder.path(), &[&["card", "card.toml"][..], &log].concat());
         let mut daemon = Self { process, folder };
         // The last function's socket is there when the card has booted.
         while !daemon.socket("vf7").exists() {
@@ -109,6 +110,13 @@ impl Daemon {
         }
     }
 
+    /// Processor time of all its threads so far, in seconds (proc(5), utime and stime in ticks of 10 ms).
+    fn processor_time(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+    }
+
     fn bench(&self, function: &str) -> Process {
         let socket = format!("sockets/{function}.sock");
         let arguments = ["nvme", "bench", "--on", &socket, "--pattern", "random-write", "--overwrite"];
@@ -116,10 +124,14 @@ impl Daemon {
     }
 }
 
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * n / 7 + n) as u8).collect()
+}
+
 #[test]
 fn sigterm_makes_what_was_written_durable_and_ends_with_0() {
     let mut daemon = Daemon::start();
-    let data: Vec<u8> = (0..64 << 10).map(|index: u32| ((index * 7) >> 3) as u8).collect();
+    let data = pattern(64 << 10);
     std::fs::write(daemon.folder.path().join("data"), &data).unwrap();
     daemon.succeeds(&["nvme", "write", "--on", "sockets/vf0.sock", "--input", "data"]);
     let id = daemon.process.0.id().to_string();
@@ -128,6 +140,12 @@ fn sigterm_makes_what_was_written_durable_and_ends_with_0() {
     let image = std::fs::read(daemon.folder.path().join("alice.img")).unwrap();
     assert!(image[..data.len()] == data);
     assert!(!daemon.folder.path().join("sockets").exists());
+    let log = std::fs::read(daemon.folder.path().join("card.pcapng")).unwrap();
+    assert_eq!(log[..4], [0x0a, 0x0d, 0x0d, 0x0a], "a section header block of pcapng");
+    assert!(log.len() > 2 * data.len(), "all TLPs are in the log");
+    let stats = std::fs::read(daemon.folder.path().join("stats.json")).unwrap();
+    let stats: Value = serde_json::from_slice(&stats).unwrap();
+    assert!(stats["card"]["commands"].as_u64().unwrap() >= 6 && stats["violations"] == 0, "{stats}");
 }
 
 #[test]
@@ -200,4 +218,66 @@ fn a_volume_moves_to_another_function_by_the_control_socket_and_bad_requests_say
         (&list[0]["namespace"]["nsid"], &list[0]["namespace"]["bytes"]),
         (&3.into(), &(8 << 20).into())
     );
+}
+
+#[test]
+fn an_idle_card_takes_no_processor_time() {
+    let daemon = Daemon::start();
+    daemon.succeeds(&["nvme", "id", "--on", "sockets/vf0.sock"]);
+    let (before, cycles) = (daemon.processor_time(), daemon.ask("counters")["cycles"].clone());
+    thread::sleep(Duration::from_secs(4));
+    let used = daemon.processor_time() - before;
+    // Asking for the counters woke the card once.
+    assert!(used < 0.04, "an idle card used {used} s of 4 s");
+    assert!(daemon.ask("counters")["cycles"].as_u64().unwrap() - cycles.as_u64().unwrap() < 4000);
+}
+
+#[test]
+fn a_waveform_from_a_build_without_them_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("card.toml"), "sockets = 'sockets'").unwrap();
+    let arguments = ["card", "card.toml", "--trace", "card.vcd", "--trace-from", "1000000"];
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_nitride")).args(arguments).current_dir(&folder).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && error.lines().count() == 1, "{error}");
+    assert!(error.contains("card.vcd") && error.contains("--features nitride-sim/trace"), "{error}");
+    assert!(!folder.path().join("card.vcd").exists() && !folder.path().join("sockets").exists());
+}
+
+#[test]
+fn a_card_in_the_process_of_the_command_reads_and_writes_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pattern(40 << 10);
+    std::fs::write(folder.path().join("data"), &data).unwrap();
+    std::fs::File::create(folder.path().join("disk.img")).unwrap().set_len(1 << 20).unwrap();
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_nitride"))
+            .arg("nvme")
+            .args(arguments)
+            .current_dir(&folder)
+            .output()
+            .unwrap()
+    };
+    let on = ["--on", "sim", "--image", "disk.img"];
+    let written = run(&[&["write", "--input", "data", "--lba", "16"][..], &on].concat());
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    assert!(std::fs::read(folder.path().join("disk.img")).unwrap()[8192..8192 + data.len()] == data);
+    let list: Value = serde_json::from_slice(&run(&[&["list", "--json"][..], &on].concat()).stdout).unwrap();
+    assert_eq!(list[0]["namespace"]["blocks"], 2048);
+    let bench = run(&["bench", "--on", "sim", "--count", "100", "--json"]);
+    let bench: Value = serde_json::from_slice(&bench.stdout).unwrap();
+    assert_eq!(bench["commands"], 100);
+    assert!(bench["cycles_per_command"].as_f64().unwrap() > 100.0, "{bench}");
+    for (arguments, part) in [
+        (&["id", "--on", "sim", "--image", "none.img"][..], "image none.img: open: No such file"),
+        (&["id", "--on", "none.sock", "--image", "disk.img"], "--image is for --on sim"),
+    ] {
+        let output = run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(1) && error.contains(part) && error.lines().count() == 1,
+            "{error}"
+        );
+    }
 }

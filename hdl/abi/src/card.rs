@@ -75,6 +75,9 @@ pub const fn function_of_device(device: u8) -> u8 {
     }
 }
 
+/// Ethernet ports of the card.
+pub const ETHERNET_PORTS: usize = 2;
+
 /// Queue pairs of a network device.
 pub const QUEUE_PAIRS: usize = 2;
 /// Virtqueues of a network device: receiveq1, transmitq1, receiveq2, transmitq2, controlq (virtio 1.2 §5.1.2). Without

@@ -20,8 +20,9 @@ const PERIOD: u64 = 4000;
 /// [`Card::port`].
 pub struct Card {
     model: Model,
+    /// The first cycle of the waveform, if there is one.
     #[cfg(feature = "trace")]
-    tracing: bool,
+    traced_from: Option<u64>,
 }
 
 impl Default for Card {
@@ -36,7 +37,7 @@ impl Card {
         let mut card = Self {
             model: Model::new(),
             #[cfg(feature = "trace")]
-            tracing: false,
+            traced_from: None,
         };
         card.set(ports::CLOCK, 0);
         card.model.eval();
@@ -174,7 +175,7 @@ impl Card {
             w: self.flag(ports::AXI_W_VALID).then(|| {
                 let mut data = [0; 32];
                 self.get_bytes(ports::AXI_W_DATA, &mut data);
-                AxiWrite { data, strobe: u32::MAX, last: self.flag(ports::AXI_W_LAST) }
+                AxiWrite { data, last: self.flag(ports::AXI_W_LAST) }
             }),
             b_ready: self.flag(ports::AXI_B_READY),
             ar: self.flag(ports::AXI_AR_VALID).then(|| AxiAddress {
@@ -204,28 +205,32 @@ impl Edge for Card {
         self.set(ports::CLOCK, 0);
         self.model.eval();
         self.sample(outputs);
-        self.dump(PERIOD * now);
+        self.dump(now, 0);
         self.set(ports::CLOCK, 1);
         self.model.eval();
-        self.dump(PERIOD * now + PERIOD / 2);
+        self.dump(now, PERIOD / 2);
     }
 
     #[cfg(feature = "trace")]
-    fn trace(&mut self, path: &std::path::Path) -> std::io::Result<()> {
+    fn trace(&mut self, trace: &crate::Trace) -> std::io::Result<()> {
         use std::os::unix::ffi::OsStrExt;
         // Verilator does not say why it cannot open a file.
-        std::fs::File::create(path)?;
-        let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
-        self.tracing = self.model.trace(&path);
-        if self.tracing { Ok(()) } else { Err(std::io::Error::other("Verilator cannot write it")) }
+        std::fs::File::create(&trace.path)?;
+        let path = std::ffi::CString::new(trace.path.as_os_str().as_bytes())?;
+        if !self.model.trace(&path) {
+            return Err(std::io::Error::other("Verilator cannot write it"));
+        }
+        self.traced_from = Some(trace.from_cycle);
+        Ok(())
     }
 }
 
 #[cfg(feature = "trace")]
 impl Card {
-    fn dump(&mut self, time: u64) {
-        if self.tracing {
-            self.model.dump(time);
+    /// Adds the signals as they are `offset` ps into cycle `now` to the waveform.
+    fn dump(&mut self, now: u64, offset: u64) {
+        if self.traced_from.is_some_and(|first| now >= first) {
+            self.model.dump(PERIOD * now + offset);
         }
     }
 }
@@ -233,13 +238,13 @@ impl Card {
 #[cfg(not(feature = "trace"))]
 impl Card {
     #[allow(clippy::unused_self)]
-    fn dump(&mut self, _time: u64) {}
+    fn dump(&mut self, _now: u64, _offset: u64) {}
 }
 
 #[cfg(feature = "trace")]
 impl Drop for Card {
     fn drop(&mut self) {
-        if self.tracing {
+        if self.traced_from.is_some() {
             self.model.end_trace();
         }
     }

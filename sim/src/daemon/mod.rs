@@ -85,7 +85,9 @@ pub struct FunctionReport {
 /// What was done so far, as the control socket reports it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CounterReport {
-    /// Clock cycles in which the card was simulated.
+    /// Clock cycles that have passed.
+    pub clock: u64,
+    /// Of these, cycles in which the card was simulated.
     pub cycles: u64,
     /// Thousands of them a second, idle time left out.
     pub kilohertz: f64,
@@ -362,12 +364,13 @@ impl Daemon {
         let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
         let card =
             management.counters()?.into_iter().map(|(counter, value)| (counter.name().into(), value.into()));
-        let Counters { functions, media_bytes, violations, .. } = self.simulator.counters()?;
-        let Speed { cycles, .. } = self.simulator.speed()?;
+        let Counters { cycles: clock, functions, media_bytes, violations, .. } = self.simulator.counters()?;
+        let speed = self.simulator.speed()?;
         let sum = |part: fn(&crate::FunctionCounters) -> u64| functions.iter().map(part).sum();
         Ok(CounterReport {
-            cycles,
-            kilohertz: self.simulator.speed()?.kilohertz(),
+            clock,
+            cycles: speed.cycles,
+            kilohertz: speed.kilohertz(),
             dma_read_bytes: sum(|f| f.dma_read_bytes),
             dma_write_bytes: sum(|f| f.dma_write_bytes),
             dma_faults: sum(|f| f.faults),

@@ -233,6 +233,10 @@ impl Function for Endpoint {
     fn reset(&self) -> Result<()> {
         self.reset_locked(&mut self.state.lock())
     }
+
+    fn cycles(&self) -> Option<u64> {
+        self.simulator.with(|system| system.cycle()).ok()
+    }
 }
 
 impl Drop for Endpoint {

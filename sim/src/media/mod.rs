@@ -19,9 +19,9 @@ pub(crate) enum MediaStatus {
     /// AXI OKAY.
     Ok,
     /// AXI SLVERR: an injected error, or a write to a read-only image.
-    Failed,
-    /// AXI DECERR: no image is there.
-    Nothing,
+    SlaveError,
+    /// AXI DECERR: no image is there, or an injected error.
+    DecodeError,
 }
 
 /// A range of the media whose accesses fail.
@@ -31,8 +31,12 @@ pub struct ErrorRange {
     pub range: Range<u64>,
     /// Reads fail.
     pub reads: bool,
-    /// Writes, and commands, fail.
+    /// Writes fail.
     pub writes: bool,
+    /// Flushes, discards and writes of zeroes fail.
+    pub commands: bool,
+    /// Reads and writes end with DECERR instead of SLVERR.
+    pub decode: bool,
 }
 
 /// The media's contents: raw images, each at an address of its own.
@@ -101,9 +105,11 @@ impl Media {
         }
     }
 
-    fn fails(&self, address: u64, len: u64, write: bool) -> bool {
-        let hit = |e: &ErrorRange| address < e.range.end && e.range.start < address.saturating_add(len);
-        self.errors.iter().any(|e| hit(e) && if write { e.writes } else { e.reads })
+    /// The injected error that an access meets.
+    fn error(&self, address: u64, len: u64, concerns: impl Fn(&ErrorRange) -> bool) -> Option<MediaStatus> {
+        let hit = |e: &&ErrorRange| address < e.range.end && e.range.start < address.saturating_add(len);
+        let error = self.errors.iter().filter(hit).find(|error| concerns(error))?;
+        Some(if error.decode { MediaStatus::DecodeError } else { MediaStatus::SlaveError })
     }
 
     fn image(&mut self, address: u64, len: u64) -> Option<(&mut Image, u64)> {
@@ -115,42 +121,34 @@ impl Media {
     /// Reads bytes; what fails gives zeroes.
     pub(crate) fn read(&mut self, address: u64, data: &mut [u8]) -> MediaStatus {
         data.fill(0);
-        if self.fails(address, data.len() as u64, false) {
-            return MediaStatus::Failed;
+        if let Some(error) = self.error(address, data.len() as u64, |error| error.reads) {
+            return error;
         }
         let Some((image, offset)) = self.image(address, data.len() as u64) else {
-            return MediaStatus::Nothing;
+            return MediaStatus::DecodeError;
         };
         image.read(offset, data);
         MediaStatus::Ok
     }
 
-    /// Whether a write would be taken.
-    pub(crate) fn writable(&mut self, address: u64, len: u64) -> MediaStatus {
-        if self.fails(address, len, true) {
-            return MediaStatus::Failed;
-        }
-        match self.image(address, len) {
-            None => MediaStatus::Nothing,
-            Some((image, _)) if image.read_only() => MediaStatus::Failed,
-            Some(_) => MediaStatus::Ok,
-        }
-    }
-
-    /// Writes bytes.
+    /// Writes bytes: all of them or, if that fails, none.
     pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> MediaStatus {
-        let status = self.writable(address, data.len() as u64);
-        if status == MediaStatus::Ok
-            && let Some((image, offset)) = self.image(address, data.len() as u64)
-        {
-            image.write(offset, data);
+        if let Some(error) = self.error(address, data.len() as u64, |error| error.writes) {
+            return error;
         }
-        status
+        match self.image(address, data.len() as u64) {
+            None => MediaStatus::DecodeError,
+            Some((image, _)) if image.read_only() => MediaStatus::SlaveError,
+            Some((image, offset)) => {
+                image.write(offset, data);
+                MediaStatus::Ok
+            }
+        }
     }
 
     /// Carries a command of the media stream out; `false` if it failed.
     pub(crate) fn command(&mut self, operation: MediaOperation, address: u64, length: u64) -> bool {
-        if self.fails(address, length, true) {
+        if self.error(address, length, |error| error.commands).is_some() {
             return false;
         }
         let Some((image, offset)) = self.image(address, length) else { return false };

@@ -53,11 +53,10 @@ impl DmaRequest {
     }
 }
 
-/// The completion of a read that faulted.
-pub(crate) fn unsupported(request: &DmaRequest) -> Tlp {
+/// The completion of a read that failed.
+pub(crate) fn failed(request: &DmaRequest, status: Status) -> Tlp {
     let access = request.access();
-    let header =
-        request.completion(Status::UnsupportedRequest, false, 0, access.len, (access.address & 0x7f) as u8);
+    let header = request.completion(status, false, 0, access.len, (access.address & 0x7f) as u8);
     Tlp::new(&header, Vec::new())
 }
 

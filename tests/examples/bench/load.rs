@@ -44,18 +44,20 @@ pub struct Load {
 /// What it took.
 pub struct Outcome {
     pub commands: u64,
-    cycles: u64,
+    clock: u64,
+    simulated: u64,
     time: Duration,
 }
 
 impl Outcome {
+    /// Clock cycles.
     pub fn cycles_per_command(&self) -> f64 {
-        self.cycles as f64 / self.commands as f64
+        self.clock as f64 / self.commands as f64
     }
 
-    /// Thousands of cycles a second of simulation.
+    /// Thousands of cycles that are simulated in a second of a core.
     pub fn kilohertz(&self) -> f64 {
-        self.cycles as f64 / self.time.as_secs_f64() / 1e3
+        self.simulated as f64 / self.time.as_secs_f64() / 1e3
     }
 }
 
@@ -76,15 +78,19 @@ impl Load {
             queues.push(Queue { pair, buffer: nvme.allocate(self.size as usize)?, submitted: 0, ended: 0 });
         }
         let share = COMMANDS / queues.len() as u64;
-        let (cycles, time) = system.speed()?;
+        let (clock, (simulated, time)) = (system.clock()?, system.speed()?);
         while queues.iter().any(|queue| queue.ended < share) {
             for queue in &mut queues {
                 self.turn(queue, share)?;
             }
         }
-        let (cycles_after, time_after) = system.speed()?;
-        let commands = share * queues.len() as u64;
-        Ok(Outcome { commands, cycles: cycles_after - cycles, time: time_after.saturating_sub(time) })
+        let (clock_after, (simulated_after, time_after)) = (system.clock()?, system.speed()?);
+        Ok(Outcome {
+            commands: share * queues.len() as u64,
+            clock: clock_after - clock,
+            simulated: simulated_after - simulated,
+            time: time_after.saturating_sub(time),
+        })
     }
 
     /// Takes what has ended and submits as many commands as there is room for.

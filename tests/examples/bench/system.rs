@@ -1,7 +1,7 @@
 //! A simulated card with a volume on each of its virtual functions.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nitride_abi::card::{PF_MANAGEMENT, VF_STORAGE_FIRST};
 use nitride_driver::management::{Management, Volume};
@@ -52,7 +52,12 @@ impl System {
         &self.functions
     }
 
-    /// Cycles that were simulated, and the time that took.
+    /// Clock cycles that have passed. Some were not simulated, as nothing would have happened in them.
+    pub fn clock(&self) -> Result<u64, Error> {
+        Ok(self.simulator.with(|system| system.cycle())?)
+    }
+
+    /// Cycles that were simulated, and the processor time that took.
     pub fn speed(&self) -> Result<(u64, Duration), Error> {
         let speed = self.simulator.speed()?;
         Ok((speed.cycles, speed.busy))
@@ -60,12 +65,10 @@ impl System {
 
     /// Thousands of cycles a second that an idle card is simulated at, if every cycle is.
     pub fn idle_kilohertz(&self, cycles: u32) -> Result<f64, Error> {
-        let elapsed = self.simulator.with(move |system| {
-            let start = Instant::now();
-            (0..cycles).for_each(|_| system.step());
-            start.elapsed()
-        })?;
-        Ok(f64::from(cycles) / elapsed.as_secs_f64() / 1e3)
+        let (_, before) = self.speed()?;
+        self.simulator.with(move |system| (0..cycles).for_each(|_| system.step()))?;
+        let (_, after) = self.speed()?;
+        Ok(f64::from(cycles) / after.saturating_sub(before).as_secs_f64() / 1e3)
     }
 
     /// The share of a core that this process takes for `time` while nobody uses the card.

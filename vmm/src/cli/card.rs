@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use nitride_sim::Card;
 use nitride_sim::daemon::config::Config;
 use nitride_sim::daemon::{self, CounterReport, Daemon};
-use nitride_sim::{Card, Trace};
 
 /// Time between two states on the terminal.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -19,7 +19,7 @@ const REFRESH: Duration = Duration::from_millis(500);
 pub struct Args {
     /// Description of the card and its volumes (TOML)
     file: PathBuf,
-    /// Write a waveform to this file (needs a build with the feature `trace`)
+    /// Write a waveform (VCD) to this file (needs a build with `--features nitride-sim/trace`)
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// First cycle of the waveform
@@ -40,8 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         config.simulation.tlp_log = Some(path.clone());
     }
     if let Some(path) = &args.trace {
-        let Trace { path, from_cycle } = Trace { path: path.clone(), from_cycle: args.trace_from };
-        (config.simulation.trace, config.simulation.trace_from) = (Some(path), from_cycle);
+        (config.simulation.trace, config.simulation.trace_from) = (Some(path.clone()), args.trace_from);
     }
     let state = State::default();
     let report = daemon::run(&config, Box::new(Card::new()), |daemon| {

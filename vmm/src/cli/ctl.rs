@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Counters => json!({ "command": "counters" }),
         Command::Stop => json!({ "command": "stop" }),
     };
-    let answer = ask(args, &request)?;
+    let answer = ask(&args.socket, &request)?;
     if args.json {
         println!("{answer}");
     } else {
@@ -70,8 +70,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(args: &Args, request: &Value) -> anyhow::Result<Value> {
-    let mut answer = exchange(&args.socket, "card daemon (`nitride card`)", request)?;
+/// Sends a request to a daemon's control socket; gives its answer.
+pub fn ask(socket: &Path, request: &Value) -> anyhow::Result<Value> {
+    let mut answer = exchange(socket, "card daemon (`nitride card`)", request)?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
         bail!("{error}");
     }

@@ -1,7 +1,7 @@
 //! `nitride nvme`: looks at, reads, writes and measures NVMe functions of a card.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use nitride_driver::{Function, Vfio, VfioUser, vfio};
 use serde_json::json;
 
 mod bench;
+#[cfg(feature = "sim")]
+mod simulated;
 mod transfer;
 
 /// NVMe functions of a card.
@@ -38,11 +40,15 @@ enum Command {
 }
 
 /// Which function.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct On {
-    /// The function: a vfio-user socket of `nitride card`, or the PCI address of one that is bound to vfio-pci
-    #[arg(long, value_name = "SOCKET|ADDRESS")]
-    on: Target,
+    /// The function: a vfio-user socket of `nitride card`, the PCI address of one that is bound to vfio-pci, or
+    /// `sim` for one of a card that is simulated in this process
+    #[arg(long = "on", value_name = "SOCKET|ADDRESS|sim")]
+    target: Target,
+    /// With `--on sim`: the raw image that its namespace is; a scratch volume of 64 MiB if not given
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
     /// Seconds that a command may take
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     timeout: u64,
@@ -53,6 +59,7 @@ struct On {
 enum Target {
     Socket(PathBuf),
     Device(String),
+    Simulated,
 }
 
 impl FromStr for Target {
@@ -60,7 +67,10 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("name a socket or a PCI address".into());
+            return Err("name a socket, a PCI address, or `sim`".into());
+        }
+        if text == "sim" {
+            return Ok(Self::Simulated);
         }
         if let Some(address) = vfio::parse_address(text) {
             return Ok(Self::Device(address));
@@ -74,15 +84,23 @@ impl fmt::Display for Target {
         match self {
             Self::Socket(path) => path.display().fmt(f),
             Self::Device(address) => f.write_str(address),
+            Self::Simulated => f.write_str("sim"),
         }
     }
 }
 
 impl Target {
-    fn function(&self) -> Result<Arc<dyn Function>> {
+    fn function(&self, image: Option<&Path>) -> Result<Arc<dyn Function>> {
+        if image.is_some() && *self != Self::Simulated {
+            bail!("--image is for --on sim: what is at {self} has its volumes already");
+        }
         match self {
             Self::Socket(path) => Ok(Arc::new(VfioUser::open(path)?)),
             Self::Device(address) => Ok(Arc::new(Vfio::open(address)?)),
+            #[cfg(feature = "sim")]
+            Self::Simulated => simulated::function(image),
+            #[cfg(not(feature = "sim"))]
+            Self::Simulated => bail!("--on sim: this build has no simulator; build with the feature `sim`"),
         }
     }
 }
@@ -94,8 +112,8 @@ impl On {
 
     /// Opens the controller.
     fn open(&self, options: Options) -> Result<Nvme> {
-        let nvme = Nvme::open(self.on.function()?, options);
-        nvme.with_context(|| format!("{} is not an NVMe function that can be used", self.on))
+        let nvme = Nvme::open(self.target.function(self.image.as_deref())?, options);
+        nvme.with_context(|| format!("{} is not an NVMe function that can be used", self.target))
     }
 }
 
@@ -122,9 +140,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// The functions that `--on` means: itself, or the sockets in a folder.
 fn targets(on: &On) -> Result<Vec<On>> {
-    let path = match &on.on {
+    let path = match &on.target {
         Target::Socket(path) if path.is_dir() => path,
-        single => return Ok(vec![On { on: single.clone(), timeout: on.timeout }]),
+        _ => return Ok(vec![on.clone()]),
     };
     let mut sockets = Vec::new();
     for entry in path.read_dir().with_context(|| format!("looking into {}", path.display()))? {
@@ -137,19 +155,19 @@ fn targets(on: &On) -> Result<Vec<On>> {
     if sockets.is_empty() {
         bail!("{} has no sockets (*.sock); is `nitride card` running with it?", path.display());
     }
-    Ok(sockets.into_iter().map(|socket| On { on: Target::Socket(socket), timeout: on.timeout }).collect())
+    Ok(sockets.into_iter().map(|socket| On { target: Target::Socket(socket), ..on.clone() }).collect())
 }
 
 fn list(args: &ListArgs) -> Result<()> {
-    let several = matches!(&args.on.on, Target::Socket(path) if path.is_dir());
+    let several = matches!(&args.on.target, Target::Socket(path) if path.is_dir());
     let mut rows = Vec::new();
     for on in targets(&args.on)? {
         match on.open(on.options()) {
             Ok(nvme) => {
-                rows.extend(nvme.namespaces().iter().map(|namespace| (on.on.to_string(), *namespace)));
+                rows.extend(nvme.namespaces().iter().map(|namespace| (on.target.to_string(), *namespace)));
             }
             // A folder also has the sockets of other functions, and of functions that a guest uses.
-            Err(error) if several => eprintln!("nitride: {}: skipped: {error:#}", on.on),
+            Err(error) if several => eprintln!("nitride: {}: skipped: {error:#}", on.target),
             Err(error) => return Err(error),
         }
     }
@@ -181,7 +199,7 @@ fn id(args: &ListArgs) -> Result<()> {
     if args.json {
         let namespaces: Vec<_> = nvme.namespaces().iter().map(describe).collect();
         let controller = json!({
-            "function": args.on.on.to_string(),
+            "function": args.on.target.to_string(),
             "vendor": info.vendor,
             "model": info.model,
             "serial": info.serial,
@@ -281,6 +299,7 @@ mod tests {
     #[test]
     fn a_pci_address_is_told_from_a_socket() {
         assert_eq!("01:00.2".parse(), Ok(Target::Device("0000:01:00.2".into())));
+        assert_eq!("sim".parse(), Ok(Target::Simulated));
         assert_eq!("run/pf2.sock".parse(), Ok(Target::Socket("run/pf2.sock".into())));
         assert!("".parse::<Target>().is_err());
     }

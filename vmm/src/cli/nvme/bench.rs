@@ -15,7 +15,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use super::{On, namespace, parse_bytes};
+use super::{On, Target, namespace, parse_bytes};
+use crate::cli::ctl;
 
 /// The longest latency that is told apart, in nanoseconds: an hour.
 const LONGEST: u64 = 3_600_000_000_000;
@@ -126,12 +127,23 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let deadline = Instant::now() + Duration::from_secs(args.seconds);
     let job = Job { args, namespace, blocks, started: AtomicU64::new(0), ended: AtomicU64::new(0), deadline };
-    let cycles = nvme.function().cycles();
+    let before = clock(&nvme, &args.on.target);
     let start = Instant::now();
     let histogram = measure(&nvme, &job)?;
     let elapsed = start.elapsed();
-    let cycles = cycles.zip(nvme.function().cycles()).map(|(before, after)| after - before);
+    let cycles = before.and_then(|before| Ok(clock(&nvme, &args.on.target)?.saturating_sub(before)));
     report(&job, &histogram, elapsed, cycles)
+}
+
+/// Clock cycles of the card so far: its simulator's, here or in the daemon whose control socket is next to the function's.
+fn clock(nvme: &Nvme, on: &Target) -> Result<u64> {
+    if let Some(cycles) = nvme.function().cycles() {
+        return Ok(cycles);
+    }
+    let Target::Socket(socket) = on else { bail!("only a simulated card has one") };
+    let control = socket.with_file_name("control.sock");
+    let counters = ctl::ask(&control, &json!({ "command": "counters" }))?;
+    counters["clock"].as_u64().with_context(|| format!("{} does not tell the clock", control.display()))
 }
 
 /// Runs all queues, and shows how it goes.
@@ -234,7 +246,7 @@ fn show_progress(job: &Job<'_>, finished: impl Fn() -> bool) {
     bar.finish_and_clear();
 }
 
-fn report(job: &Job<'_>, histogram: &Histogram<u64>, elapsed: Duration, cycles: Option<u64>) -> Result<()> {
+fn report(job: &Job<'_>, histogram: &Histogram<u64>, elapsed: Duration, cycles: Result<u64>) -> Result<()> {
     let commands = histogram.len();
     if commands == 0 {
         bail!("no command ended");
@@ -249,7 +261,7 @@ fn report(job: &Job<'_>, histogram: &Histogram<u64>, elapsed: Duration, cycles: 
         let latency: serde_json::Map<_, _> =
             latency.iter().map(|(name, value)| ((*name).into(), json!(value))).collect();
         let result = json!({
-            "function": job.args.on.on.to_string(),
+            "function": job.args.on.target.to_string(),
             "pattern": job.args.pattern.to_possible_value().map(|value| value.get_name().to_owned()),
             "bytes": job.args.size,
             "depth": job.args.depth,
@@ -260,7 +272,7 @@ fn report(job: &Job<'_>, histogram: &Histogram<u64>, elapsed: Duration, cycles: 
             "bytes_per_second": bandwidth,
             "latency_ns": latency,
             "mean_latency_ns": histogram.mean(),
-            "cycles_per_command": per_command,
+            "cycles_per_command": per_command.ok(),
         });
         println!("{}", serde_json::to_string_pretty(&result)?);
         return Ok(());
@@ -270,8 +282,9 @@ fn report(job: &Job<'_>, histogram: &Histogram<u64>, elapsed: Duration, cycles: 
     let latency: Vec<_> =
         latency.iter().map(|(name, value)| format!("{name} {:.1} µs", *value as f64 / 1e3)).collect();
     println!("latency   {}", latency.join(", "));
-    if let Some(cycles) = per_command {
-        println!("card      {cycles:.0} cycles per command");
+    match per_command {
+        Ok(cycles) => println!("card      {cycles:.0} cycles per command"),
+        Err(error) => println!("card      no cycle counter: {error:#}"),
     }
     Ok(())
 }
