@@ -71,6 +71,58 @@ pub struct LinkConfig {
     pub mps: Bits<3>,
     /// Max_Read_Request_Size, encoded (0: 128 bytes), as PF2 has it.
     pub mrrs: Bits<3>,
+    /// Extended Tag Field Enable, as PF2 has it: 8-bit tags, else 5-bit ones (PCIe 4.0 §2.2.6.2).
+    pub extended_tags: Bit,
+    /// Completion Timeout Disable, as PF2 has it (PCIe 4.0 §7.5.3.16).
+    pub timeout_disable: Bit,
+}
+
+/// Errors that a function's registers tell (PCIe 4.0 §6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub enum ErrorKind {
+    /// A posted request was refused.
+    #[default]
+    UnsupportedPosted,
+    /// A non-posted request was refused: advisory, since its completion tells (§6.2.3.2.4.1).
+    UnsupportedNonPosted,
+    /// A request got Completer Abort: advisory too.
+    Aborted,
+    /// A poisoned request was dropped.
+    Poisoned,
+    /// A malformed TLP was dropped.
+    Malformed,
+    /// A completion belongs to no request: advisory (§6.2.3.2.4.5).
+    Unexpected,
+    /// A read of the card's got no completion in time.
+    Timeout,
+    /// A read of the card's got poisoned data.
+    PoisonedCompletion,
+    /// A read of the card's got Unsupported Request: no error of the card's, but Status tells (§7.5.1.1.4).
+    MasterAborted,
+    /// A read of the card's got Completer Abort: the same.
+    TargetAborted,
+}
+
+/// An error to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct ErrorReport {
+    /// Which error.
+    pub kind: ErrorKind,
+    /// It belongs to `function`, if that is there; else to no function, and all PFs log it (§6.2.4).
+    pub specific: Bit,
+    /// The function.
+    pub function: Bits<5>,
+    /// The TLP's header; all ones where there is none.
+    pub header: Bits<128>,
+}
+
+/// An error that was found in this cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct ErrorPulse {
+    /// The rest holds something.
+    pub valid: Bit,
+    /// The error.
+    pub report: ErrorReport,
 }
 
 /// Where bytes of a DMA are inside of the card: a DW address in a space of banked RAMs, `{region, row, lane}`.

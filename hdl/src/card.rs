@@ -4,8 +4,8 @@ use nitride_abi::management::{COUNTER_COUNT, Counter};
 use nitride_lang::prelude::*;
 
 use crate::bus::{
-    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, InterruptRequest, MediaRequest,
-    MediaResponse, RegisterRequest, RegisterResponse, TlpBeat,
+    Command, CommandResult, DmaDone, DmaReadRequest, DmaWriteRequest, ErrorKind, InterruptRequest,
+    MediaRequest, MediaResponse, RegisterRequest, RegisterResponse, TlpBeat,
 };
 use crate::management::Management;
 use crate::profile::Profile;
@@ -96,6 +96,7 @@ impl Logic for Card {
         Source::<RegisterResponse>::join(&mut self.management.response, &mut self.front.management_response);
         self.reader.update.next = self.front.update.val();
         self.writer.update.next = self.front.update.val();
+        self.front.read_error.next = self.reader.error.val();
         self.reader.link.next = self.front.link.val();
         self.writer.link.next = self.front.link.val();
         Source::<Bits<5>>::join(&mut self.front.flr, &mut self.nvme.flr);
@@ -140,8 +141,11 @@ impl Logic for Card {
         Sink::<MediaResponse>::link(&mut self.media_response, &mut self.storage.media_response);
 
         let mut events: Bits<COUNTER_COUNT> = self.front.events.val();
-        events = events.replace_bit(Counter::UnexpectedCompletions.bit(), self.reader.unexpected.val());
-        events = events.replace_bit(Counter::Timeouts.bit(), self.reader.timeout.val());
+        let error = self.reader.error.val();
+        let unexpected = error.valid && error.report.kind == ErrorKind::Unexpected;
+        let timeout = error.valid && error.report.kind == ErrorKind::Timeout;
+        events = events.replace_bit(Counter::UnexpectedCompletions.bit(), unexpected);
+        events = events.replace_bit(Counter::Timeouts.bit(), timeout);
         events = events.replace_bit(Counter::DmaReads.bit(), self.reader.issued.val());
         events = events.replace_bit(Counter::DmaWrites.bit(), self.writer.issued.val());
         events = events.replace_bit(Counter::Commands.bit(), self.nvme.events.val().command);

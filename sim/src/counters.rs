@@ -31,6 +31,8 @@ pub struct FunctionCounters {
     pub interrupts: u64,
     /// Of these, messages without a target.
     pub interrupts_lost: u64,
+    /// Its error messages: ERR_COR, ERR_NONFATAL, ERR_FATAL (PCIe 4.0 §2.2.8.3).
+    pub errors: [u64; 3],
 }
 
 /// Counters of a whole system since it was built.
@@ -48,8 +50,6 @@ pub struct Counters {
     pub functions: Vec<FunctionCounters>,
     /// Requests of the host without a completion in time.
     pub timeouts: u64,
-    /// Error messages of the card (AER): correctable, non-fatal, fatal (PCIe 4.0 §2.2.8.3).
-    pub errors: [u64; 3],
     /// What the card did against the rules of its edge.
     pub violations: u64,
     /// Bytes read from the media and written to it.
@@ -65,7 +65,6 @@ impl Default for Counters {
             up: LinkCounters::default(),
             functions: vec![FunctionCounters::default(); 256],
             timeouts: 0,
-            errors: [0; 3],
             violations: 0,
             media_bytes: [0; 2],
         }

@@ -310,6 +310,7 @@ impl System {
         for (function, place) in physical.into_iter().zip(0..) {
             let mut access = Access { system: self, function: function.number };
             let tags = access.read(function.express + reg::DEVICE_CAPABILITIES, 4)? & 1 << 5 != 0;
+            let tags = tags && access.system.link_options().extended_tags;
             let control =
                 encode(payload) << 5 | encode(read) << 12 | if tags { reg::EXTENDED_TAG } else { 0 };
             topology.functions[place].device_control = control;

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use nitride_abi::tlp::{Header, Kind};
+use nitride_abi::tlp::{ERR_COR, ERR_FATAL, ERR_NONFATAL, Header, Kind};
 use pcap_file::DataLink;
 
 use crate::pcapng::{self, Direction};
@@ -88,7 +88,12 @@ fn describe(tlp: &Tlp) -> String {
                     id(requester)
                 )
             }
-            Kind::Message { requester, code, .. } => format!("Msg code={code:02x} from={}", id(requester)),
+            Kind::Message { requester, code, .. } => match code {
+                ERR_COR => format!("Msg ERR_COR from={}", id(requester)),
+                ERR_NONFATAL => format!("Msg ERR_NONFATAL from={}", id(requester)),
+                ERR_FATAL => format!("Msg ERR_FATAL from={}", id(requester)),
+                _ => format!("Msg code={code:02x} from={}", id(requester)),
+            },
         },
     };
     if !tlp.payload.is_empty() {

@@ -35,6 +35,8 @@ pub struct LinkOptions {
     pub max_payload: u16,
     /// Max_Read_Request_Size in bytes that firmware programs: 128 to 4096.
     pub max_read_request: u16,
+    /// Firmware sets Extended Tag Field Enable where it is supported: 8-bit tags, else 5-bit ones.
+    pub extended_tags: bool,
     /// Read completion boundary in bytes, 64 or 128.
     pub read_completion_boundary: u16,
     /// TLPs of each kind (posted, non-posted, completion) that the host has credits for.
@@ -55,6 +57,7 @@ impl Default for LinkOptions {
             latency: 125,
             max_payload: 256,
             max_read_request: 512,
+            extended_tags: true,
             read_completion_boundary: 64,
             credits: [128; 3],
             disorder: true,

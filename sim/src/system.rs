@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use nitride_abi::tlp::{Header, Kind, MSI_WINDOW, Status};
+use nitride_abi::tlp::{ERR_COR, ERR_FATAL, ERR_NONFATAL, Header, Kind, MSI_WINDOW, ROUTE_TO_ROOT, Status};
 use nitride_driver::Memory;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -30,6 +30,8 @@ pub const BUS: u8 = 1;
 const SETTLE: u32 = 8;
 /// What is kept of violations; more are only counted.
 const KEPT: usize = 64;
+/// The last tag that a card may use while Extended Tag Field Enable is 0 (PCIe 4.0 §2.2.6.2).
+const SHORT_TAGS: u8 = 31;
 /// Cycles by which disorder delays a read at most.
 const JITTER: u64 = 64;
 
@@ -261,6 +263,8 @@ impl System {
                 }
                 if write {
                     self.serve_write(&request, &tlp.payload);
+                } else if tag > SHORT_TAGS && !self.options.extended_tags {
+                    self.violation(format!("a tag of more than 5 bits: {header:x?}"));
                 } else if u32::from(header.length) * 4 > u32::from(self.max_read_request) {
                     let limit = self.max_read_request;
                     self.violation(format!("a read beyond Max_Read_Request_Size ({limit}): {header:x?}"));
@@ -287,11 +291,17 @@ impl System {
                     self.violation(what);
                 }
             }
-            // ERR_COR, ERR_NONFATAL, ERR_FATAL.
-            Kind::Message { code: code @ (0x30 | 0x31 | 0x33), .. } => {
-                self.counters.errors[usize::from(code & 3).min(2)] += 1;
+            Kind::Message { data, routing, requester, code, .. } => {
+                let severity = [ERR_COR, ERR_NONFATAL, ERR_FATAL].iter().position(|known| *known == code);
+                match severity {
+                    Some(severity)
+                        if !data && routing == ROUTE_TO_ROOT && requester >> 8 == u16::from(BUS) =>
+                    {
+                        self.counters.functions[usize::from(requester as u8)].errors[severity] += 1;
+                    }
+                    _ => self.violation(format!("a message that no endpoint sends like this: {header:x?}")),
+                }
             }
-            Kind::Message { .. } => {}
             Kind::Config { .. } => {
                 self.violation(format!("a configuration request towards the host: {header:x?}"));
             }

@@ -4,8 +4,9 @@ use nitride_abi::card::{
     BAR0_SIZE, DEVICE_STORAGE, DEVICE_STORAGE_VF, MSIX_VECTORS, PF_MANAGEMENT, PF_STORAGE, VENDOR_ID,
     VF_STORAGE_FIRST, VFS,
 };
+use nitride_abi::pci;
 use nitride_abi::tlp::{Header, Kind, Status};
-use nitride_sim::{Card, Failure, LinkOptions, Options, System, Tlp};
+use nitride_sim::{BUS, Card, Failure, LinkOptions, Options, System, Tlp};
 
 fn booted(options: Options) -> System {
     let mut system = System::new(Box::new(Card::new()), options).unwrap();
@@ -127,6 +128,53 @@ fn requests_of_kinds_that_no_function_has_are_answered_or_dropped_and_nothing_ha
         "{answer:?}"
     );
     no_violations(&system);
+}
+
+#[test]
+fn the_cards_error_messages_reach_the_host_and_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.txt");
+    let mut system = booted(Options { tlp_log: Some(log.clone()), ..Options::default() });
+    let write = |system: &mut System, function, offset, len, value| {
+        let ticket = system.config_write(function, offset, len, value);
+        system.wait(ticket).unwrap();
+    };
+    // All reporting enables; an error of the reader's own too.
+    for pf in [PF_MANAGEMENT, PF_STORAGE] {
+        write(&mut system, pf, pci::DEVICE_CONTROL, 2, pci::CONTROL_REPORTING | 1 << 5 | 1 << 8 | 2 << 12);
+        write(&mut system, pf, pci::AER_CORRECTABLE_MASK, 4, 0);
+    }
+    let stray = Kind::Completion {
+        data: true,
+        completer: 0,
+        status: Status::Success,
+        byte_count: 4,
+        requester: u16::from(BUS) << 8 | u16::from(PF_STORAGE),
+        tag: 0x55,
+        lower_address: 0,
+    };
+    let stray = Tlp::new(&Header::new(1, stray), vec![0xff; 4]);
+    system.inject(stray.clone());
+    assert!(system.settle(100_000));
+    system.memory_write(0x0f_0000_0000, &[0; 4]).unwrap();
+    system.inject(Tlp { header: [0x1f00_0000, 0, 0, 0], payload: Vec::new() });
+    assert!(system.settle(100_000));
+    let counters = system.counters();
+    assert_eq!(counters.functions[usize::from(PF_STORAGE)].errors, [1, 0, 0]);
+    assert_eq!(counters.functions[usize::from(PF_MANAGEMENT)].errors, [0, 1, 1]);
+    let header: Vec<u32> = (0..4)
+        .map(|dw| {
+            let ticket = system.config_read(PF_STORAGE, pci::AER_HEADER + 4 * dw, 4);
+            u32::from_le_bytes(system.wait(ticket).unwrap().try_into().unwrap())
+        })
+        .collect();
+    assert_eq!(header, stray.header);
+    no_violations(&system);
+    system.flush_log().unwrap();
+    let log = std::fs::read_to_string(log).unwrap();
+    for line in ["< Msg ERR_COR from=01:02", "< Msg ERR_NONFATAL from=01:00", "< Msg ERR_FATAL from=01:00"] {
+        assert_eq!(log.lines().filter(|logged| logged.ends_with(line)).count(), 1, "{line}");
+    }
 }
 
 #[test]

@@ -35,9 +35,9 @@ fn open(simulator: &Simulator, function: u8, wait: Wait) -> Nvme {
 
 #[test]
 fn two_functions_write_and_read_their_own_volumes() {
-    for (wait, stall_percent) in [(Wait::Interrupt, 0), (Wait::Poll, 20)] {
+    for (wait, stall_percent, extended_tags) in [(Wait::Interrupt, 0, true), (Wait::Poll, 20, false)] {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let link = LinkOptions { stall_percent, ..LinkOptions::default() };
+        let link = LinkOptions { stall_percent, extended_tags, ..LinkOptions::default() };
         let simulator = start(&file, Options { link, seed: 1, ..Options::default() });
         std::thread::scope(|scope| {
             for index in 0..2u8 {

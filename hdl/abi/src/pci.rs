@@ -32,8 +32,16 @@ pub const COMMAND_SERR: u32 = 1 << 8;
 pub const COMMAND_INTX_DISABLE: u32 = 1 << 10;
 /// Status (in the upper half of [`COMMAND`]'s DW): Capabilities List.
 pub const STATUS_CAPABILITIES: u32 = 1 << 20;
+/// Status: Master Data Parity Error.
+pub const STATUS_MASTER_PARITY: u32 = 1 << 24;
 /// Status: Signaled Target Abort.
 pub const STATUS_SIGNALED_TARGET_ABORT: u32 = 1 << 27;
+/// Status: Received Target Abort.
+pub const STATUS_RECEIVED_TARGET_ABORT: u32 = 1 << 28;
+/// Status: Received Master Abort.
+pub const STATUS_RECEIVED_MASTER_ABORT: u32 = 1 << 29;
+/// Status: Signaled System Error.
+pub const STATUS_SIGNALED_SYSTEM_ERROR: u32 = 1 << 30;
 /// Status: Detected Parity Error.
 pub const STATUS_PARITY: u32 = 1 << 31;
 /// Status: all bits that are written 1 to clear (15, 14, 13, 12, 11 and 8).
@@ -107,6 +115,10 @@ pub const DEVICE_UNSUPPORTED: u32 = 1 << 19;
 pub const LINK_SPEED: u32 = 4;
 /// Link width in lanes.
 pub const LINK_WIDTH: u32 = 16;
+/// Device Capabilities 2: Completion Timeout Disable Supported.
+pub const DEVICE_TIMEOUT_DISABLE: u32 = 1 << 4;
+/// Device Control 2: Completion Timeout Disable.
+pub const CONTROL_2_TIMEOUT_DISABLE: u32 = 1 << 4;
 /// Device Capabilities 2: 10-Bit Tag Completer Supported.
 pub const DEVICE_10_BIT_COMPLETER: u32 = 1 << 16;
 
@@ -139,8 +151,10 @@ pub const AER_SEVERITY: u16 = AER + 0x0c;
 pub const AER_CORRECTABLE: u16 = AER + 0x10;
 /// Correctable Error Mask.
 pub const AER_CORRECTABLE_MASK: u16 = AER + 0x14;
-/// Advanced Error Capabilities and Control.
+/// Advanced Error Capabilities and Control: First Error Pointer (4:0).
 pub const AER_CONTROL: u16 = AER + 0x18;
+/// Header Log: the four DWs of a TLP's header.
+pub const AER_HEADER: u16 = AER + 0x1c;
 /// Uncorrectable: Poisoned TLP Received.
 pub const AER_POISONED: u32 = 1 << 12;
 /// Uncorrectable: Completion Timeout.

@@ -129,6 +129,14 @@ pub const TYPE_FETCH_ADD: u8 = 0b0_1100;
 pub const TYPE_CAS: u8 = 0b0_1110;
 /// Type: message; bits 2:0 are its routing.
 pub const TYPE_MESSAGE: u8 = 0b1_0000;
+/// Routing of a message: to the root complex (§2.2.8, Table 2-19).
+pub const ROUTE_TO_ROOT: u8 = 0b000;
+/// Message code: a correctable error (§2.2.8.3).
+pub const ERR_COR: u8 = 0x30;
+/// Message code: an uncorrectable, non-fatal error.
+pub const ERR_NONFATAL: u8 = 0x31;
+/// Message code: a fatal error.
+pub const ERR_FATAL: u8 = 0x33;
 
 /// Bytes of a beat's `data` at the card's edge.
 pub const BEAT_BYTES: usize = 32;

@@ -42,6 +42,12 @@ pub fn memory_header(
     cat2::<64, 64, 128>(address, cat2::<32, 32, 64>(dw1, dw0))
 }
 
+/// A tag `{generation, index}` as it is on the link: `short` has the index alone (PCIe 4.0 §2.2.6.2).
+#[hdl_fn]
+pub fn wire_tag(tag: Bits<8>, short: Bit) -> Bits<8> {
+    if short { tag & 0x1f } else { tag }
+}
+
 /// The requester ID of a function of this card: every function number is below 32 and on the captured bus.
 #[hdl_fn]
 pub fn requester_id(bus: Bits<8>, function: Bits<5>) -> Bits<16> {

@@ -4,7 +4,7 @@ use nitride_lang::prelude::*;
 
 use super::CLIENTS;
 use super::free_list::FreeList;
-use super::header::{memory_header, requester_id};
+use super::header::{memory_header, requester_id, wire_tag};
 use super::intake::Intake;
 use super::matcher::{Issued, Outstanding};
 use super::requests::Opened;
@@ -32,7 +32,7 @@ pub struct Issuer {
     pub request: [Sink<DmaReadRequest>; CLIENTS],
     /// MRd TLPs.
     pub tlp: Source<TlpBeat>,
-    /// The bus number and Max_Read_Request_Size.
+    /// The bus number, Max_Read_Request_Size, and how wide tags are.
     pub link: Signal<In, LinkConfig>,
     /// The functions' states.
     pub update: Signal<In, FunctionUpdate>,
@@ -139,6 +139,7 @@ impl Logic for Issuer {
         let issue = offered && piece.enabled && room && self.tags.source.valid.val();
         let refuse = offered && !piece.enabled;
         let tag = self.tags.source.data.val();
+        let short = !self.link.val().extended_tags;
         let owner = piece.transfer.context.get_bits::<5>(0);
         self.refused.data.next = owner;
         self.refused.valid.next = refuse;
@@ -155,12 +156,18 @@ impl Logic for Issuer {
                 length: piece.transfer.length,
                 destination: piece.transfer.buffer,
                 round: self.round.val(),
+                short: short,
             },
         };
         if issue {
             let requester = requester_id(self.link.val().bus, piece.transfer.function);
-            self.header.d.next =
-                memory_header(false, requester, tag, piece.transfer.length, piece.transfer.address);
+            self.header.d.next = memory_header(
+                false,
+                requester,
+                wire_tag(tag, short),
+                piece.transfer.length,
+                piece.transfer.address,
+            );
         }
         self.full.d.next = issue || !room;
         self.tlp.valid.next = self.full.q.val();

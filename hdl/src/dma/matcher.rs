@@ -3,10 +3,10 @@
 use nitride_abi::tlp;
 use nitride_lang::prelude::*;
 
-use super::header::requester_id;
+use super::header::{requester_id, wire_tag};
 use super::placer::Placement;
 use super::requests::Settled;
-use crate::bus::{BufferAddress, DmaStatus, LinkConfig, TlpBeat};
+use crate::bus::{BufferAddress, DmaStatus, ErrorKind, ErrorPulse, ErrorReport, LinkConfig, TlpBeat};
 
 /// Full rounds of the tags that a request may stay without its completions.
 const ROUNDS: u64 = 8;
@@ -28,6 +28,8 @@ pub struct Outstanding {
     pub destination: BufferAddress,
     /// The round in which it was issued.
     pub round: Bits<4>,
+    /// It went out with a 5-bit tag: the generation is not in it.
+    pub short: Bit,
 }
 
 /// A read request that is being issued.
@@ -51,6 +53,8 @@ struct Progress {
     open: Bit,
     // Some of what came was poisoned.
     poisoned: Bit,
+    // It is over, but for completions that might still come: its tag is kept back.
+    kept: Bit,
 }
 
 /// A beat on its way through the pipeline, or a look at a tag for its age.
@@ -75,6 +79,9 @@ struct Course {
     settle: Bit,
     slot: Bits<5>,
     tag: Bits<8>,
+    short: Bit,
+    // The tag goes back when this is settled.
+    free: Bit,
     status: DmaStatus,
 }
 
@@ -96,7 +103,8 @@ fn part<const W: usize>(header: Bits<128>, bit: usize) -> Bits<W> {
 /// - A tag's age is looked at between two TLPs, each tag once a round. It ends as `Timeout` when
 ///   8 full rounds have passed.
 ///
-/// A tag that ends goes back under the next generation, so that what comes late is not expected.
+/// A tag that ends goes back under the next generation, so that what comes late is not expected. A 5-bit tag has no generation: where more
+/// of its completions could come, it goes back when 15 rounds have passed since it was issued.
 ///
 /// State is in two RAMs, one that issuing writes and one that completions write. The generation in both tells whether the
 /// second one is up to date, so nothing has to be cleared.
@@ -118,12 +126,12 @@ pub struct Matcher {
     pub placement: Signal<Out, Placement>,
     /// A piece that is over.
     pub settled: Signal<Out, Settled>,
-    /// The tag that was its, with the generation that it is to be used with next; comes with `settled`.
+    /// A tag goes back.
+    pub free: Signal<Out, Bit>,
+    /// Which, with the generation that it is to be used with next.
     pub freed: Signal<Out, Bits<8>>,
-    /// Pulse: a completion was not expected.
-    pub unexpected: Signal<Out, Bit>,
-    /// Pulse: a request got too old.
-    pub timeout: Signal<Out, Bit>,
+    /// An error: a completion that was not expected, one that is poisoned, UR or CA, or a request that got too old.
+    pub error: Signal<Out, ErrorPulse>,
     /// Something is in the pipeline.
     pub busy: Signal<Out, Bit>,
 
@@ -156,9 +164,9 @@ pub struct Matcher {
     // Stage 3: the results.
     placing: Reg<Placement>,
     settling: Reg<Settled>,
-    freeing: Reg<Bits<8>>,
-    surprise: Reg<Bit>,
-    expired: Reg<Bit>,
+    freeing: Reg<Bit>,
+    freeing_tag: Reg<Bits<8>>,
+    failing: Reg<ErrorPulse>,
 }
 
 impl Matcher {
@@ -176,9 +184,9 @@ impl Matcher {
             round: Signal::default(),
             placement: Signal::default(),
             settled: Signal::default(),
+            free: Signal::default(),
             freed: Signal::default(),
-            unexpected: Signal::default(),
-            timeout: Signal::default(),
+            error: Signal::default(),
             busy: Signal::default(),
             requests: Ram::default(),
             progress: Ram::default(),
@@ -199,8 +207,8 @@ impl Matcher {
             placing: Reg::default(),
             settling: Reg::default(),
             freeing: Reg::default(),
-            surprise: Reg::default(),
-            expired: Reg::default(),
+            freeing_tag: Reg::default(),
+            failing: Reg::default(),
         }
     }
 }
@@ -246,14 +254,15 @@ impl Logic for Matcher {
         let remaining = request.length - so_far.received;
         let field = part::<10>(header, tlp::LENGTH.bit());
         let length = if field.any() { bit_cast::<11, 10>(field) } else { bits::<11>(1024) };
+        let id = part::<16>(header, tlp::COMPLETION_REQUESTER.bit());
         let expected = so_far.open
             && part::<8>(header, tlp::COMPLETION_TAG.bit())
-                == cat2::<3, 5, 8>(request.generation, step.index)
-            && part::<16>(header, tlp::COMPLETION_REQUESTER.bit())
-                == requester_id(self.link.val().bus, request.function);
+                == wire_tag(cat2::<3, 5, 8>(request.generation, step.index), request.short)
+            && id == requester_id(self.link.val().bus, request.function);
+        let status = part::<3>(header, tlp::STATUS.bit());
         let lower = request.lower + so_far.received.get_bits::<5>(0);
         let continues = part::<3>(header, tlp::FMT.bit()) == tlp::FMT_3DW_DATA as u64
-            && part::<3>(header, tlp::STATUS.bit()) == tlp::Status::Success as u64
+            && status == tlp::Status::Success as u64
             && part::<12>(header, tlp::BYTE_COUNT.bit())
                 == cat2::<10, 2, 12>(remaining.get_bits::<10>(0), bits::<2>(0))
             && part::<7>(header, tlp::LOWER_ADDRESS.bit()) == cat2::<5, 2, 7>(lower, bits::<2>(0))
@@ -262,21 +271,25 @@ impl Logic for Matcher {
         let poisoned = header.get_bit(tlp::POISONED.bit());
         let complete = length == remaining;
         let age = round - request.round;
-        let old = step.look && so_far.open && age > ROUNDS;
+        let old = step.look && so_far.open && age > ROUNDS && !self.link.val().timeout_disable;
+        let release = step.look && so_far.kept && age.all();
         let answered = step.first && expected;
 
         // The TLP ends before its Length says so.
         let begun = self.course.q.val();
         let cut = step.beat && !step.first && last && begun.sound && begun.left > 8;
 
+        let more_may_come =
+            request.short && (old || (answered && !continues && status == tlp::Status::Success as u64));
         let after = Progress {
             generation: if cut { begun.tag.get_bits::<3>(5) } else { request.generation },
             received: so_far.received + length,
             open: answered && continues && !complete,
             poisoned: so_far.poisoned || poisoned,
+            kept: if cut { begun.short } else { more_may_come },
         };
         let place = if cut { begun.tag.get_bits::<5>(0) } else { step.index };
-        let change = answered || old || cut;
+        let change = answered || old || cut || release;
         self.progress.write_address.next = place;
         self.progress.write_data.next = after;
         self.progress.write_enable.next = change;
@@ -293,6 +306,8 @@ impl Logic for Matcher {
                 settle: (answered && (!continues || complete)) || old,
                 slot: request.slot,
                 tag: cat2::<3, 5, 8>(request.generation, step.index),
+                short: request.short,
+                free: !more_may_come,
                 status: if step.look {
                     DmaStatus::Timeout
                 } else if continues && !after.poisoned {
@@ -335,6 +350,7 @@ impl Logic for Matcher {
                 received: if fresh { bits::<11>(0) } else { stored.received },
                 open: fresh || stored.open,
                 poisoned: !fresh && stored.poisoned,
+                kept: !fresh && stored.kept,
             };
         }
 
@@ -349,17 +365,42 @@ impl Logic for Matcher {
         if settle {
             self.settling.d.next.slot = course.slot;
             self.settling.d.next.status = if cut { DmaStatus::Failed } else { course.status };
-            // The next generation.
-            self.freeing.d.next = course.tag + 32;
         }
-        self.surprise.d.next = step.first && !expected;
-        self.expired.d.next = old;
+        // The next generation.
+        self.freeing.d.next = (settle && (if cut { !course.short } else { course.free })) || release;
+        self.freeing_tag.d.next = course.tag + 32;
+
+        let unexpected = step.first && !expected;
+        let refused = answered && status == tlp::Status::UnsupportedRequest as u64;
+        let aborted = answered && status == tlp::Status::CompleterAbort as u64;
+        let spoiled = answered && poisoned && part::<2>(header, tlp::FMT.bit()).get_bit(1);
+        self.failing.d.next = ErrorPulse {
+            valid: unexpected || old || refused || aborted || spoiled,
+            report: ErrorReport {
+                kind: if unexpected {
+                    ErrorKind::Unexpected
+                } else if old {
+                    ErrorKind::Timeout
+                } else if refused {
+                    ErrorKind::MasterAborted
+                } else if aborted {
+                    ErrorKind::TargetAborted
+                } else {
+                    ErrorKind::PoisonedCompletion
+                },
+                specific: !unexpected
+                    || id.get_bits::<11>(5)
+                        == requester_id(self.link.val().bus, bits::<5>(0)).get_bits::<11>(5),
+                function: if unexpected { id.get_bits::<5>(0) } else { request.function },
+                header: if old { !bits::<128>(0) } else { header },
+            },
+        };
 
         self.placement.next = self.placing.q.val();
         self.settled.next = self.settling.q.val();
-        self.freed.next = self.freeing.q.val();
-        self.unexpected.next = self.surprise.q.val();
-        self.timeout.next = self.expired.q.val();
+        self.free.next = self.freeing.q.val();
+        self.freed.next = self.freeing_tag.q.val();
+        self.error.next = self.failing.q.val();
         self.busy.next = self.completions.valid.val()
             || self.reading.q.val().beat
             || self.reading.q.val().look
@@ -367,7 +408,7 @@ impl Logic for Matcher {
             || step.look
             || self.placing.q.val().valid
             || self.settling.q.val().valid
-            || self.surprise.q.val()
-            || self.expired.q.val();
+            || self.freeing.q.val()
+            || self.failing.q.val().valid;
     }
 }

@@ -7,7 +7,7 @@ use super::issuer::Issuer;
 use super::matcher::Matcher;
 use super::placer::Placer;
 use super::requests::Requests;
-use crate::bus::{DmaDone, DmaReadRequest, FunctionUpdate, LandingWrite, LinkConfig, TlpBeat};
+use crate::bus::{DmaDone, DmaReadRequest, ErrorPulse, FunctionUpdate, LandingWrite, LinkConfig, TlpBeat};
 use crate::profile::Profile;
 
 /// Reads host memory into landing RAMs, for three clients (0: data chunks, 1: queue entries, 2: lists), round robin.
@@ -38,12 +38,11 @@ pub struct Reader {
     pub landing: Signal<Out, LandingWrite>,
     /// The functions' states.
     pub update: Signal<In, FunctionUpdate>,
-    /// The bus number and Max_Read_Request_Size.
+    /// The bus number, Max_Read_Request_Size, how wide tags are, and whether reads time out.
     pub link: Signal<In, LinkConfig>,
-    /// Pulse: a completion was not expected (PCIe 4.0 §2.3.2) and was dropped.
-    pub unexpected: Signal<Out, Bit>,
-    /// Pulse: a read request was given up (PCIe 4.0 §2.8).
-    pub timeout: Signal<Out, Bit>,
+    /// An error: a completion that was not expected (PCIe 4.0 §2.3.2) and was dropped, or was poisoned, UR or CA; or a read
+    /// request that was given up (PCIe 4.0 §2.8).
+    pub error: Signal<Out, ErrorPulse>,
     /// Pulse: a read request (one TLP) was handed to the link.
     pub issued: Signal<Out, Bit>,
     /// A request or a completion is under way.
@@ -67,8 +66,7 @@ impl Reader {
             landing: Signal::default(),
             update: Signal::default(),
             link: Signal::default(),
-            unexpected: Signal::default(),
-            timeout: Signal::default(),
+            error: Signal::default(),
             issued: Signal::default(),
             busy: Signal::default(),
             issuer: Issuer::default(),
@@ -92,7 +90,7 @@ impl Logic for Reader {
         self.issuer.link.next = self.link.val();
         self.issuer.update.next = self.update.val();
         self.issuer.round.next = self.matcher.round.val();
-        self.issuer.free_tag.next = self.matcher.settled.val().valid;
+        self.issuer.free_tag.next = self.matcher.free.val();
         self.issuer.freed_tag.next = self.matcher.freed.val();
         self.issuer.free_slot.next = self.requests.free.val();
         self.issuer.freed_slot.next = self.requests.freed.val();
@@ -103,8 +101,7 @@ impl Logic for Reader {
         self.requests.opened.next = self.issuer.opened.val();
         self.requests.settled.next = self.matcher.settled.val();
         self.landing.next = self.placer.landing.val();
-        self.unexpected.next = self.matcher.unexpected.val();
-        self.timeout.next = self.matcher.timeout.val();
+        self.error.next = self.matcher.error.val();
         self.issued.next = self.issuer.tlp.valid.val() && self.tlp.ready.val();
         self.busy.next = self.issuer.busy.val() || self.matcher.busy.val() || self.requests.busy.val();
     }

@@ -5,11 +5,15 @@ use nitride_lang::prelude::*;
 
 use super::completer::Completer;
 use super::config::Config;
+use super::faults::Faults;
+use super::messenger::Messenger;
 use super::msix::Msix;
 use super::receiver::Receiver;
 use super::request::Request;
 use super::target::Target;
-use crate::bus::{FunctionUpdate, InterruptRequest, LinkConfig, RegisterRequest, RegisterResponse, TlpBeat};
+use crate::bus::{
+    ErrorPulse, FunctionUpdate, InterruptRequest, LinkConfig, RegisterRequest, RegisterResponse, TlpBeat,
+};
 use crate::profile::Profile;
 
 const MALFORMED: u64 = 1 << Counter::Malformed as u64;
@@ -30,8 +34,10 @@ pub struct Front {
     pub completions: Source<TlpBeat>,
     /// Completions of the host's requests.
     pub completer: Source<TlpBeat>,
-    /// MSI-X messages.
+    /// MSI-X and error messages.
     pub interrupts: Source<TlpBeat>,
+    /// Errors of the card's reads.
+    pub read_error: Signal<In, ErrorPulse>,
     /// Accesses to NVMe registers and doorbells.
     pub nvme: Source<RegisterRequest>,
     /// Their answers.
@@ -60,6 +66,9 @@ pub struct Front {
     configuration: Config,
     msix: Msix,
     responder: Completer,
+    faults: Faults,
+    messenger: Messenger,
+    messages: StreamArbiter<TlpBeat, 2>,
 }
 
 impl Front {
@@ -71,6 +80,7 @@ impl Front {
             completions: Source::default(),
             completer: Source::default(),
             interrupts: Source::default(),
+            read_error: Signal::default(),
             nvme: Source::default(),
             nvme_response: Sink::default(),
             management: Source::default(),
@@ -88,6 +98,9 @@ impl Front {
             configuration: Config::new(profile),
             msix: Msix::default(),
             responder: Completer::default(),
+            faults: Faults::default(),
+            messenger: Messenger::default(),
+            messages: StreamArbiter::default(),
         }
     }
 }
@@ -102,7 +115,10 @@ impl Logic for Front {
 
         self.target.config.join(&mut self.configuration.request);
         self.configuration.response.join(&mut self.target.config_response);
-        self.target.errors.join(&mut self.configuration.errors);
+        self.target.errors.join(&mut self.faults.requests);
+        self.faults.found[0].next = self.receiver.malformed.val();
+        self.faults.found[1].next = self.read_error.val();
+        self.faults.source.join(&mut self.configuration.errors);
         self.target.msix.join(&mut self.msix.register);
         self.msix.response.join(&mut self.target.msix_response);
         self.nvme.link(&mut self.target.nvme);
@@ -115,7 +131,12 @@ impl Logic for Front {
         self.target.link.next = self.configuration.link.val();
 
         self.interrupt.link(&mut self.msix.request);
-        self.interrupts.link(&mut self.msix.tlp);
+        self.configuration.message.join(&mut self.messenger.sink);
+        self.messenger.link.next = self.configuration.link.val();
+        self.msix.tlp.join(&mut self.messages.sink[0]);
+        self.messenger.tlp.join(&mut self.messages.sink[1]);
+        self.messages.last.next = !bits::<2>(0);
+        self.interrupts.link(&mut self.messages.source);
         self.configuration.flr.join(&mut self.msix.flr);
         self.flr.link(&mut self.msix.cleared);
         self.flr_done.link(&mut self.configuration.flr_done);
@@ -124,7 +145,7 @@ impl Logic for Front {
         self.update.next = self.configuration.update.val();
         self.link.next = self.configuration.link.val();
 
-        let malformed = if self.receiver.malformed.val() {
+        let malformed = if self.receiver.malformed.val().valid {
             bits::<COUNTER_COUNT>(MALFORMED)
         } else {
             bits::<COUNTER_COUNT>(0)
@@ -143,6 +164,8 @@ impl Logic for Front {
             || self.target.busy.val()
             || self.configuration.busy.val()
             || self.msix.busy.val()
-            || self.responder.busy.val();
+            || self.responder.busy.val()
+            || self.faults.busy.val()
+            || self.messenger.busy.val();
     }
 }

@@ -3,7 +3,9 @@
 mod completer;
 mod config;
 mod decoder;
+mod faults;
 mod front;
+mod messenger;
 mod msix;
 mod receiver;
 pub mod request;

@@ -4,7 +4,7 @@ use nitride_abi::tlp;
 use nitride_lang::prelude::*;
 
 use super::request::{Request, RequestKind, Ticket};
-use crate::bus::TlpBeat;
+use crate::bus::{ErrorKind, ErrorPulse, ErrorReport, TlpBeat};
 
 const FMT: usize = tlp::FMT.bit();
 const TYPE: usize = tlp::TYPE.bit();
@@ -192,6 +192,7 @@ fn request(hdr: Bits<128>, payload: Bits<64>, class: Class) -> Request {
         data: if upper { word << 32 } else { word },
         enable: if upper { cat2::<4, 4, 8>(first, bits::<4>(0)) } else { cat2::<4, 4, 8>(last, first) },
         ticket: ticket(hdr, memory && !with_data, address),
+        header: hdr,
     }
 }
 
@@ -213,8 +214,8 @@ pub struct Receiver {
     pub completions: Source<TlpBeat>,
     /// Requests, and news of dropped TLPs.
     pub requests: Source<Request>,
-    /// A completion's length and beats disagree: one pulse.
-    pub malformed: Signal<Out, Bit>,
+    /// A completion's length and beats disagree.
+    pub malformed: Signal<Out, ErrorPulse>,
     /// A beat is held.
     pub busy: Signal<Out, Bit>,
     beat: Reg<TlpBeat>,
@@ -246,7 +247,15 @@ impl Logic for Receiver {
         self.completions.data.next = TlpBeat { hdr: hdr, data: beat.data, last: beat.last || left == 1 };
         self.requests.valid.next = full && becomes;
         self.requests.data.next = request(hdr, beat.data.get_bits::<64>(0), class);
-        self.malformed.next = moves && !first && passes && beat.last != (left == 1);
+        self.malformed.next = ErrorPulse {
+            valid: moves && !first && passes && beat.last != (left == 1),
+            report: ErrorReport {
+                kind: ErrorKind::Malformed,
+                specific: false,
+                function: bits::<5>(0),
+                header: hdr,
+            },
+        };
         if moves {
             self.open.d.next = !beat.last;
             self.remaining.d.next = if passes { left - 1 } else { bits::<8>(0) };

@@ -59,6 +59,8 @@ pub struct Request {
     pub enable: Bits<8>,
     /// For the completion.
     pub ticket: Ticket,
+    /// The TLP's header, for the error log.
+    pub header: Bits<128>,
 }
 
 /// How a non-posted request ended.
@@ -116,31 +118,25 @@ pub struct ConfigResponse {
     pub data: Bits<32>,
 }
 
-/// Errors of received TLPs that a function's registers tell (PCIe 4.0 §6.2).
+/// Severities of an error message (PCIe 4.0 §6.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
-pub enum ErrorKind {
-    /// A posted request was refused: non-fatal.
+pub enum Severity {
+    /// ERR_COR.
     #[default]
-    UnsupportedPosted,
-    /// A non-posted request was refused: advisory, since its completion tells (§6.2.3.2.4.1).
-    UnsupportedNonPosted,
-    /// Completer Abort: advisory.
-    Aborted,
-    /// A poisoned TLP was dropped: non-fatal.
-    Poisoned,
-    /// A malformed TLP was dropped: fatal.
-    Malformed,
+    Correctable,
+    /// ERR_NONFATAL.
+    NonFatal,
+    /// ERR_FATAL.
+    Fatal,
 }
 
-/// An error to be logged.
+/// An error message to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
-pub struct ErrorReport {
-    /// Which error.
-    pub kind: ErrorKind,
-    /// It belongs to `function`; else to no function, and all PFs log it (§6.2.4).
-    pub specific: Bit,
-    /// The function.
+pub struct ErrorMessage {
+    /// The function that tells the error.
     pub function: Bits<5>,
+    /// How bad it is.
+    pub severity: Severity,
 }
 
 /// One 64-bit BAR as the decoder needs it.

@@ -5,11 +5,8 @@ use nitride_abi::management::{COUNTER_COUNT, Counter};
 use nitride_lang::prelude::*;
 
 use super::decoder::Decoder;
-use super::request::{
-    Apertures, Completion, ConfigRequest, ConfigResponse, ErrorKind, ErrorReport, Outcome, Request,
-    RequestKind,
-};
-use crate::bus::{LinkConfig, RegisterRequest, RegisterResponse};
+use super::request::{Apertures, Completion, ConfigRequest, ConfigResponse, Outcome, Request, RequestKind};
+use crate::bus::{ErrorKind, ErrorReport, LinkConfig, RegisterRequest, RegisterResponse};
 
 const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
 /// The offset bit that tells MSI-X structures from the other registers.
@@ -254,7 +251,7 @@ impl Logic for Target {
                 self.state.d.next = TargetState::Decide;
             }
             TargetState::Decide => {
-                let found = hit.valid && memory;
+                let found = hit.valid && (memory || request.kind == RequestKind::Poisoned);
                 let to = unit_of(request, found, hit.function);
                 let error = error_of(request.kind, found);
                 // A write that is too large for the registers is only counted: it did hit its function.
@@ -264,7 +261,12 @@ impl Logic for Target {
                 self.outcome.d.next =
                     if error == ErrorKind::Aborted { Outcome::Aborted } else { Outcome::Unsupported };
                 self.report.d.next = to == Unit::None && !dropped;
-                self.error.d.next = ErrorReport { kind: error, specific: found, function: hit.function };
+                self.error.d.next = ErrorReport {
+                    kind: error,
+                    specific: found,
+                    function: hit.function,
+                    header: request.header,
+                };
                 if to != Unit::None {
                     self.state.d.next = TargetState::Route;
                 } else if dropped {

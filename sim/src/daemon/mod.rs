@@ -99,6 +99,8 @@ pub struct CounterReport {
     pub dma_faults: u64,
     /// Interrupt messages.
     pub interrupts: u64,
+    /// Error messages (AER).
+    pub error_messages: u64,
     /// Bytes read from the media.
     pub media_read_bytes: u64,
     /// Bytes written to it.
@@ -375,6 +377,7 @@ impl Daemon {
             dma_write_bytes: sum(|f| f.dma_write_bytes),
             dma_faults: sum(|f| f.faults),
             interrupts: sum(|f| f.interrupts),
+            error_messages: sum(|f| f.errors.iter().sum()),
             media_read_bytes: media_bytes[0],
             media_write_bytes: media_bytes[1],
             violations,

@@ -106,6 +106,88 @@ impl Drop for Model {
     }
 }
 
+/// The simulated card's daemon, outside of the lab.
+struct Card {
+    folder: tempfile::TempDir,
+    daemon: Child,
+}
+
+impl Card {
+    fn start(nitride: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("card.toml"), "sockets = \"sockets\"\n").unwrap();
+        let mut daemon =
+            Command::new(nitride).args(["card", "card.toml"]).current_dir(folder.path()).spawn().unwrap();
+        while !folder.path().join("sockets/control.sock").exists() {
+            assert!(daemon.try_wait().unwrap().is_none(), "the card's daemon ended");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Self { folder, daemon }
+    }
+
+    /// The socket of a function.
+    fn socket(&self, function: &str) -> String {
+        let socket = self.folder.path().join(format!("sockets/{function}.sock"));
+        while !socket.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        path(&socket)
+    }
+}
+
+impl Drop for Card {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// QEMU shows neither SR-IOV nor ARI to the lab; `sim/tests/lspci.rs` looks at these.
+#[test]
+#[ignore = "boots a machine: 20 s"]
+fn lab_lspci_decodes_every_capability_of_the_cards_functions_without_a_complaint() {
+    let Some(nitride) = nitride() else { return };
+    let card = Card::start(&nitride);
+    let (pf, vf) = (card.socket("pf2"), card.socket("vf0"));
+    let script = "lspci -vvv -xxxx -s 01:00.0 2>&1 && echo ==== && lspci -vvv -xxxx -s 02:00.0 2>&1";
+    let Some(output) = lab(&["--function", &pf, "--function", &vf, "--", "sh", "-c", script]) else { return };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    println!("{shown}");
+    let (pf, vf) = shown.split_once("====").expect("two functions");
+    // A VF's Link Status is reserved: its link is its PF's (PCIe 4.0 §9.3.5).
+    let vf = vf.lines().filter(|line| !line.contains("LnkSta:")).collect::<Vec<_>>().join("\n");
+    for complaint in ["access denied", "!!!", "nknown", "<chain", "???", "pcilib"] {
+        assert!(!pf.contains(complaint) && !vf.contains(complaint), "{complaint}");
+    }
+    let common = [
+        "Non-Volatile memory controller",
+        "(64-bit, prefetchable) [size=16K]",
+        "Express (v2) Endpoint, MSI 00",
+        "FLReset+",
+        "TimeoutDis+",
+        "MSI-X: Enable+ Count=8 Masked-",
+        "Vector table: BAR=0 offset=00002000",
+        "Kernel driver in use: nvme",
+        // The last row of extended configuration space.
+        "\nff0:",
+    ];
+    for part in common {
+        assert!(pf.contains(part) && vf.contains(part), "{part}");
+    }
+    for part in [
+        "Power Management version 3",
+        "Advanced Error Reporting",
+        "AERCap:\tFirst Error Pointer: 00",
+        "Device Serial Number 4e-54-00-ff-fe-00-00-01",
+    ] {
+        assert!(pf.contains(part), "{part}");
+    }
+    // IDs and, in the PF, the serial number's capability, as they lie in the dump.
+    assert!(pf.contains("\n00: 54 4e 03 00") && vf.contains("\n00: 54 4e 04 00"));
+    assert!(pf.contains("\n140: 03 00 01"));
+}
+
 /// What the tests put on the disk: it is the same program here and there.
 fn busybox() -> Vec<u8> {
     std::fs::read("/bin/busybox").unwrap()

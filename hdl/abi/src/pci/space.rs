@@ -47,7 +47,7 @@ pub struct Register {
     pub write: u32,
     /// RW1C bits.
     pub clear: u32,
-    /// Bits that a function-level reset leaves alone (PCIe 4.0 §6.6.2).
+    /// Bits that a function-level reset leaves alone (PCIe 4.0 §6.6.2). Those that are in no other mask are set by the card.
     pub sticky: u32,
 }
 
@@ -165,7 +165,9 @@ const fn capabilities(kind: Kind, offset: u16) -> Register {
                 sticky: control,
             }
         }
-        DEVICE_CAPABILITIES_2 => ro(DEVICE_10_BIT_COMPLETER),
+        // No timeout ranges: it is between 50 µs and 50 ms. A VF's timeout is its PF's.
+        DEVICE_CAPABILITIES_2 => ro(DEVICE_TIMEOUT_DISABLE | DEVICE_10_BIT_COMPLETER),
+        DEVICE_CONTROL_2 if !vf => rw(0, CONTROL_2_TIMEOUT_DISABLE),
         // 2.5 to 16 GT/s.
         LINK_CAPABILITIES_2 => ro(0b1111 << 1),
         // Target Link Speed; status: equalization complete and its phases successful.
@@ -188,6 +190,10 @@ const fn aer(offset: u16) -> Register {
     const fn mask(reset: u32, bits: u32) -> Register {
         Register { reset, write: bits, clear: 0, sticky: bits }
     }
+    const fn log(bits: u32) -> Register {
+        Register { reset: 0, write: 0, clear: 0, sticky: bits }
+    }
+    const AER_HEADER_END: u16 = AER_HEADER + 16;
     match offset {
         AER => ro(extended(AER_ID, 2, SERIAL)),
         AER_UNCORRECTABLE => status(AER_UNCORRECTABLE_BITS),
@@ -195,6 +201,9 @@ const fn aer(offset: u16) -> Register {
         AER_SEVERITY => mask(AER_SEVERITY_RESET, AER_UNCORRECTABLE_BITS),
         AER_CORRECTABLE => status(AER_CORRECTABLE_BITS),
         AER_CORRECTABLE_MASK => mask(AER_ADVISORY, AER_CORRECTABLE_BITS),
+        // First Error Pointer. No ECRC, and one header is kept.
+        AER_CONTROL => log(0x1f),
+        AER_HEADER..AER_HEADER_END => log(0xffff_ffff),
         _ => ro(0),
     }
 }
@@ -287,7 +296,8 @@ mod tests {
             for offset in (0..BYTES).step_by(4) {
                 let r = register(kind, 8, offset);
                 assert_eq!(r.write & r.clear, 0, "{kind:?} {offset:#x}");
-                assert_eq!(r.sticky & !(r.write | r.clear), 0, "{kind:?} {offset:#x}");
+                let set_by_the_card = (AER_CONTROL..AER_HEADER + 16).contains(&offset);
+                assert!(set_by_the_card || r.sticky & !(r.write | r.clear) == 0, "{kind:?} {offset:#x}");
                 assert_eq!(r.reset & r.clear, 0, "{kind:?} {offset:#x}");
             }
         }

@@ -93,11 +93,14 @@ pub struct Host {
     pub bad: u32,
     /// Answer in order, with the largest completions.
     pub orderly: bool,
+    /// Of the bad fates, only `Lost`.
+    pub only_lost: bool,
 }
 
 impl Host {
     pub fn new(rng: SmallRng) -> Self {
-        Self { rng, reads: vec![], lost: vec![], late: vec![], rcb: 64, mps: 256, bad: 0, orderly: false }
+        let (reads, lost, late) = Default::default();
+        Self { rng, reads, lost, late, rcb: 64, mps: 256, bad: 0, orderly: false, only_lost: false }
     }
 
     /// Takes a memory read, and tells what will become of it.
@@ -109,7 +112,7 @@ impl Host {
         assert!(again.is_none(), "tag {tag:#x} is used twice at a time: {again:?}");
         let length = usize::from(header.length);
         let fate = if self.rng.random_ratio(self.bad, 1000) {
-            Fate::BAD[self.rng.random_range(0..Fate::BAD.len())]
+            if self.only_lost { Fate::Lost } else { Fate::BAD[self.rng.random_range(0..Fate::BAD.len())] }
         } else {
             Fate::Answered
         };
@@ -207,22 +210,29 @@ impl Host {
 
     /// A completion that nobody expects: a late one, one of another requester, or of a tag that is not in use.
     pub fn stray(&mut self) -> Option<Tlp> {
-        let mut read = if let Some(late) = self.late.pop() {
-            late
+        if let Some(late) = self.late_completion() {
+            return Some(late);
+        }
+        let mut read = self.reads.first()?.clone();
+        if self.rng.random() {
+            read.requester ^= 1 << self.rng.random_range(0..16);
         } else {
-            let mut read = self.reads.first()?.clone();
-            if self.rng.random() {
-                read.requester ^= 1 << self.rng.random_range(0..16);
-            } else {
-                // Another generation of the same tag.
-                read.tag ^= 1 << self.rng.random_range(5..8);
-            }
-            read
-        };
-        let dws = (read.length - read.sent).min(16);
-        read.fate = Fate::Answered;
-        Some(emit(&complete(&read, dws), read.address + 4 * read.sent as u64))
+            // Another generation of the same tag.
+            read.tag ^= 1 << self.rng.random_range(5..8);
+        }
+        Some(some_of(&read))
     }
+
+    /// A completion of a read that was lost, after its time.
+    pub fn late_completion(&mut self) -> Option<Tlp> {
+        self.late.pop().map(|read| some_of(&read))
+    }
+}
+
+/// The next 16 DWs of what is left of `read`.
+fn some_of(read: &Read) -> Tlp {
+    let dws = (read.length - read.sent).min(16);
+    emit(&complete(read, dws), read.address + 4 * read.sent as u64)
 }
 
 /// The completion of `read` with its next `dws` DWs.

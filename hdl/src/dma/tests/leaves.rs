@@ -22,7 +22,7 @@ fn update(rng: &mut Rng) -> FunctionUpdate {
 }
 
 fn link(rng: &mut Rng) -> LinkConfig {
-    LinkConfig { bus: rng.below(2).into(), mps: rng.bits(), mrrs: rng.bits() }
+    LinkConfig { bus: rng.below(2).into(), ..rng.value() }
 }
 
 fn transfer(rng: &mut Rng) -> Transfer {

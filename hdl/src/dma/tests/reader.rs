@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use super::bench::{beats, bus_master, dw, header, number};
 use super::host::{Fate, Host, memory};
-use crate::bus::{DmaReadRequest, DmaStatus, FunctionUpdate, LandingWrite, LinkConfig, TlpBeat};
+use crate::bus::{DmaReadRequest, DmaStatus, ErrorKind, FunctionUpdate, LandingWrite, LinkConfig, TlpBeat};
 use crate::dma::{CLIENTS, Reader};
 use crate::profile::Profile;
 
@@ -61,11 +61,22 @@ struct Options {
     moody: u32,
     /// Completion timeout in cycles.
     timeout: u32,
+    /// 8-bit tags.
+    extended_tags: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { asking: 30, taking: 70, answering: 80, strays: 0, mrrs: 2, moody: 0, timeout: 1500 }
+        Self {
+            asking: 30,
+            taking: 70,
+            answering: 80,
+            strays: 0,
+            mrrs: 2,
+            moody: 0,
+            timeout: 1500,
+            extended_tags: true,
+        }
     }
 }
 
@@ -89,6 +100,8 @@ struct Bench {
     strays: usize,
     unexpected: usize,
     timeouts: usize,
+    /// UR, CA and poisoned completions.
+    refusals: usize,
     lost: usize,
     issued: usize,
 }
@@ -99,7 +112,13 @@ impl Bench {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut uut = Reader::new(&Profile { completion_timeout: options.timeout, ..Profile::LAB });
         uut.connect_all();
-        uut.link.next = LinkConfig { bus: BUS.into(), mps: 1u64.into(), mrrs: options.mrrs.into() };
+        uut.link.next = LinkConfig {
+            bus: BUS.into(),
+            mps: 1u64.into(),
+            mrrs: options.mrrs.into(),
+            extended_tags: options.extended_tags,
+            timeout_disable: false,
+        };
         let host = Host::new(SmallRng::seed_from_u64(rng.random()));
         Self {
             uut,
@@ -119,6 +138,7 @@ impl Bench {
             strays: 0,
             unexpected: 0,
             timeouts: 0,
+            refusals: 0,
             lost: 0,
             issued: 0,
         }
@@ -223,8 +243,17 @@ impl Bench {
         }
         let write = self.uut.landing.val();
         self.land(&write);
-        self.unexpected += usize::from(self.uut.unexpected.val());
-        self.timeouts += usize::from(self.uut.timeout.val());
+        let error = self.uut.error.val();
+        if error.valid {
+            match error.report.kind {
+                ErrorKind::Unexpected => self.unexpected += 1,
+                ErrorKind::Timeout => {
+                    assert_eq!(error.report.header, !Bits::default());
+                    self.timeouts += 1;
+                }
+                _ => self.refusals += 1,
+            }
+        }
         for client in 0..CLIENTS {
             if self.uut.done[client].valid.val() {
                 let done = self.uut.done[client].data.val();
@@ -241,6 +270,8 @@ impl Bench {
         };
         assert_eq!((first, last), (0xf, if header.length == 1 { 0 } else { 0xf }));
         assert!(u64::from(header.length) <= 32 << self.options.mrrs, "{header:?}");
+        let Kind::Memory { tag, .. } = header.kind else { unreachable!() };
+        assert!(self.options.extended_tags || tag < 32, "a tag of more than 5 bits: {tag:#x}");
         let fate = self.host.take(&header);
         self.lost += usize::from(fate == Fate::Lost);
         let request = self
@@ -318,12 +349,23 @@ impl Bench {
         self.set_up();
         self.budget += count;
         let target = self.done + count;
-        let limit = self.cycle + 3000 + 400 * count as u64;
-        while self.done < target || self.uut.busy.val() {
+        self.run_out();
+        assert_eq!(self.done, target);
+    }
+
+    /// Goes on until nothing is under way.
+    fn run_out(&mut self) {
+        let limit = self.cycle + 6000 + 400 * (self.budget + self.flying.len()) as u64;
+        while self.budget > 0
+            || self.offered.iter().any(Option::is_some)
+            || !self.flying.is_empty()
+            || !self.coming.is_empty()
+            || self.uut.busy.val()
+        {
             self.step();
             assert!(self.cycle < limit, "stuck with {} done, {:x?}", self.done, self.flying);
         }
-        assert!(self.flying.is_empty() && self.host.idle());
+        assert!(self.host.idle());
         assert_eq!(self.timeouts, self.lost);
     }
 }
@@ -350,6 +392,65 @@ fn every_request_ends_once_and_no_tag_leaks_with_a_hostile_host() {
     }
     assert_eq!(bench.unexpected, bench.strays);
     assert!(bench.strays > 100, "{}", bench.strays);
+    assert!(bench.refusals > 20, "{}", bench.refusals);
+}
+
+#[test]
+fn five_bit_tags_carry_everything_and_come_back_late_after_an_error() {
+    let options = Options { extended_tags: false, moody: 20, ..Options::default() };
+    let mut bench = Bench::new(6, options);
+    bench.host.bad = 100;
+    bench.run(500);
+    assert!(bench.timeouts > 5 && bench.refusals > 10);
+    assert_eq!(bench.unexpected, 0);
+}
+
+#[test]
+fn a_late_completion_of_a_five_bit_tag_meets_no_other_read() {
+    let options = Options { extended_tags: false, taking: 100, ..Options::default() };
+    let mut bench = Bench::new(7, options);
+    bench.host.bad = 150;
+    bench.set_up();
+    let mut all = 0;
+    for round in 0..20 {
+        bench.budget = 10;
+        while bench.budget > 0 || !bench.flying.is_empty() || bench.offered.iter().any(Option::is_some) {
+            bench.step();
+        }
+        // What was lost arrives when its time is over, while other reads are under way.
+        let before = bench.unexpected;
+        bench.budget = 5;
+        let mut strays = 0;
+        while let Some(late) = bench.host.late_completion() {
+            strays += 1;
+            bench.coming.extend(beats(&late));
+            while !bench.coming.is_empty() {
+                bench.step();
+            }
+        }
+        bench.run_out();
+        assert_eq!(bench.unexpected - before, strays, "round {round}");
+        all += strays;
+    }
+    assert!(all > 10, "{all}");
+}
+
+#[test]
+fn reads_wait_for_ever_while_the_completion_timeout_is_disabled() {
+    let mut bench = Bench::new(8, Options::default());
+    bench.uut.link.next.timeout_disable = true;
+    bench.host.bad = 1000;
+    bench.host.only_lost = true;
+    bench.set_up();
+    bench.budget = 3;
+    for _ in 0..40 * 1500 {
+        bench.step();
+    }
+    assert_eq!((bench.timeouts, bench.done), (0, 0));
+    assert!(bench.lost > 0 && bench.uut.busy.val());
+    bench.uut.link.next.timeout_disable = false;
+    bench.run_out();
+    assert_eq!((bench.timeouts, bench.done), (bench.lost, 3));
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Bench {
         println!("seed {seed}");
         let mut uut = Writer::default();
         uut.connect_all();
-        uut.link.next = LinkConfig { bus: BUS.into(), mps: mps.into(), mrrs: 0u64.into() };
+        uut.link.next = LinkConfig { bus: BUS.into(), mps: mps.into(), ..LinkConfig::default() };
         Self {
             uut,
             rng: SmallRng::seed_from_u64(seed),

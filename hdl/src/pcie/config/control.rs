@@ -4,10 +4,11 @@ use nitride_abi::pci::space::{self, Kind};
 use nitride_abi::{card, pci};
 use nitride_lang::prelude::*;
 
+use super::errors::ErrorLog;
 use super::settings::Settings;
-use super::store::{Access, DW_BITS, KIND_BITS, Operation, Place, Store};
-use crate::bus::{FunctionState, FunctionUpdate, LinkConfig};
-use crate::pcie::request::{Apertures, ConfigRequest, ConfigResponse, ErrorKind, ErrorReport, Outcome};
+use super::store::{Access, DW_BITS, KIND_BITS, Operation, Place, Store, kind_of};
+use crate::bus::{ErrorReport, FunctionState, FunctionUpdate, LinkConfig};
+use crate::pcie::request::{Apertures, ConfigRequest, ConfigResponse, ErrorMessage, Outcome};
 use crate::profile::Profile;
 
 const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
@@ -31,23 +32,9 @@ const VF_CONTROL: u64 = pci::SRIOV_CONTROL as u64 / 4;
 const VF_ENABLE: usize = pci::SRIOV_ENABLE;
 const NUM_VFS: u64 = pci::SRIOV_NUM_VFS as u64 / 4;
 const VF_BAR: u64 = pci::SRIOV_BAR0 as u64 / 4;
-const UNCORRECTABLE: u64 = pci::AER_UNCORRECTABLE as u64 / 4;
-const CORRECTABLE: u64 = pci::AER_CORRECTABLE as u64 / 4;
 /// The last DW that is stored. It reads as 0, and stands for all that are not stored.
 const LAST: u64 = space::DWS as u64 - 1;
 const BAR_OFFSET: usize = card::BAR0_SIZE.ilog2() as usize;
-
-const STATUS_ABORT: u64 = pci::STATUS_SIGNALED_TARGET_ABORT as u64;
-const STATUS_PARITY: u64 = pci::STATUS_PARITY as u64;
-const ADVISORY: u64 = pci::DEVICE_CORRECTABLE as u64;
-const ADVISORY_UNSUPPORTED: u64 = ADVISORY | pci::DEVICE_UNSUPPORTED as u64;
-const NON_FATAL: u64 = pci::DEVICE_NON_FATAL as u64;
-const NON_FATAL_UNSUPPORTED: u64 = NON_FATAL | pci::DEVICE_UNSUPPORTED as u64;
-const FATAL: u64 = pci::DEVICE_FATAL as u64;
-const AER_ADVISORY: u64 = pci::AER_ADVISORY as u64;
-const AER_UNSUPPORTED: u64 = pci::AER_UNSUPPORTED as u64;
-const AER_POISONED: u64 = pci::AER_POISONED as u64;
-const AER_MALFORMED: u64 = pci::AER_MALFORMED as u64;
 
 /// What the control does.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
@@ -77,10 +64,8 @@ pub enum ControlState {
     Announce,
     /// The walk goes on.
     Next,
-    /// The store reads the next register that tells an error.
-    ErrorFetch,
-    /// The error's bits are set.
-    ErrorApply,
+    /// An error is being logged.
+    Log,
 }
 
 /// What a write brought about, for each function of a walk.
@@ -100,7 +85,7 @@ pub enum Job {
 /// - `update` broadcasts a function's state when a register that contributes to it was written.
 /// - A function-level reset (of the PF: of its VFs too), or VF Enable being cleared (of all VFs), restores the configuration
 ///   space, broadcasts a state of zeros, gives NVMe functions to `flr`, and lasts until `flr_done` names them.
-/// - `errors` end up in Status, Device Status and AER. Header logs are not kept and no error messages are sent.
+/// - `errors` are logged in Status, Device Status and AER, and become messages: see [`ErrorLog`]. Requests wait meanwhile, 100 cycles at most.
 #[derive(LogicBlock)]
 pub struct Config {
     /// Rising edge.
@@ -111,6 +96,8 @@ pub struct Config {
     pub response: Source<ConfigResponse>,
     /// Errors to be logged. Taken between requests.
     pub errors: Sink<ErrorReport>,
+    /// Error messages to send. Taken at once.
+    pub message: Source<ErrorMessage>,
     /// The BARs.
     pub apertures: Signal<Out, Apertures>,
     /// Sizes and bus number.
@@ -140,7 +127,7 @@ pub struct Config {
     then_storage: Reg<Bit>,
     gathered: Reg<FunctionState>,
     asleep: Reg<Bit>,
-    error: Reg<ErrorReport>,
+    log: ErrorLog,
 }
 
 impl Config {
@@ -155,6 +142,7 @@ impl Config {
             request: Sink::default(),
             response: Source::default(),
             errors: Sink::default(),
+            message: Source::default(),
             apertures: Signal::default(),
             link: Signal::default(),
             update: Signal::default(),
@@ -175,20 +163,8 @@ impl Config {
             then_storage: Reg::default(),
             gathered: Reg::default(),
             asleep: Reg::default(),
-            error: Reg::default(),
+            log: ErrorLog::default(),
         }
-    }
-}
-
-/// The kind of a function that is there.
-#[hdl_fn]
-fn kind_of(function: Bits<5>) -> Bits<KIND_BITS> {
-    if function == MANAGEMENT {
-        bits::<KIND_BITS>(KIND_MANAGEMENT)
-    } else if function == STORAGE {
-        bits::<KIND_BITS>(KIND_STORAGE)
-    } else {
-        bits::<KIND_BITS>(KIND_VF)
     }
 }
 
@@ -220,44 +196,6 @@ fn held(place: Place, data: Bits<32>, enabled: Bit) -> Bits<32> {
     hold
 }
 
-/// The bits that an error sets in the DW of Command and Status.
-#[hdl_fn]
-fn status_bits(kind: ErrorKind) -> Bits<32> {
-    match kind {
-        ErrorKind::Aborted => bits::<32>(STATUS_ABORT),
-        ErrorKind::Poisoned => bits::<32>(STATUS_PARITY),
-        _ => bits::<32>(0),
-    }
-}
-
-/// The bits that an error sets in the DW of Device Control and Device Status.
-#[hdl_fn]
-fn device_bits(kind: ErrorKind) -> Bits<32> {
-    match kind {
-        ErrorKind::UnsupportedPosted => bits::<32>(NON_FATAL_UNSUPPORTED),
-        ErrorKind::UnsupportedNonPosted => bits::<32>(ADVISORY_UNSUPPORTED),
-        ErrorKind::Aborted => bits::<32>(ADVISORY),
-        ErrorKind::Poisoned => bits::<32>(NON_FATAL),
-        _ => bits::<32>(FATAL),
-    }
-}
-
-#[hdl_fn]
-fn is_advisory(kind: ErrorKind) -> Bit {
-    kind == ErrorKind::UnsupportedNonPosted || kind == ErrorKind::Aborted
-}
-
-/// The bits that an error sets in its AER status register.
-#[hdl_fn]
-fn aer_bits(kind: ErrorKind) -> Bits<32> {
-    match kind {
-        ErrorKind::UnsupportedPosted => bits::<32>(AER_UNSUPPORTED),
-        ErrorKind::Poisoned => bits::<32>(AER_POISONED),
-        ErrorKind::Malformed => bits::<32>(AER_MALFORMED),
-        _ => bits::<32>(AER_ADVISORY),
-    }
-}
-
 impl Logic for Config {
     #[hdl]
     fn update(&mut self) {
@@ -267,7 +205,6 @@ impl Logic for Config {
         let vfs = self.settings.vfs.val();
         let value = self.store.value.val();
         let result = self.store.result.val();
-        let error = self.error.q.val();
         let job = self.job.q.val();
         let is_pf = place.kind != KIND_VF;
 
@@ -278,6 +215,11 @@ impl Logic for Config {
             enable: current.enable,
             hold: held(place, current.data, vfs.enable),
         };
+        self.errors.link(&mut self.log.errors);
+        self.message.link(&mut self.log.message);
+        self.log.grant.next = state == ControlState::Idle && !self.request.valid.val();
+        self.log.there.next = false;
+        self.log.value.next = value;
         self.resetting.read_address.next = place.function;
         self.settings.place.next = place;
         self.settings.value.next = result;
@@ -294,14 +236,20 @@ impl Logic for Config {
 
         match state {
             ControlState::Idle => {
-                let target = self.request.data.val().target.get_bits::<8>(0);
+                let asked = self.request.valid.val();
+                let target = if asked {
+                    self.request.data.val().target.get_bits::<8>(0)
+                } else {
+                    bit_cast::<8, 5>(self.errors.data.val().function)
+                };
                 let number = target - VFS;
                 let vf = vfs.enable && number < bit_cast::<8, 4>(vfs.count);
                 let there = target == MANAGEMENT || target == STORAGE || vf;
                 let function = target.get_bits::<5>(0);
                 let stored = self.request.data.val().register < LAST;
                 let dw = self.request.data.val().register.get_bits::<DW_BITS>(0);
-                if self.request.valid.val() {
+                self.log.there.next = there;
+                if asked {
                     self.current.d.next = self.request.data.val();
                     self.answer.d.next =
                         ConfigResponse { outcome: Outcome::Unsupported, data: bits::<32>(0) };
@@ -312,12 +260,7 @@ impl Logic for Config {
                         dw: if stored { dw } else { bits::<DW_BITS>(LAST) },
                     };
                 } else if self.errors.valid.val() {
-                    let report = self.errors.data.val();
-                    let function = if report.specific { report.function } else { bits::<5>(MANAGEMENT) };
-                    self.error.d.next = report;
-                    self.state.d.next = ControlState::ErrorFetch;
-                    self.place.d.next =
-                        Place { function: function, kind: kind_of(function), dw: bits::<DW_BITS>(COMMAND) };
+                    self.state.d.next = ControlState::Log;
                 }
             }
             ControlState::Fetch => {
@@ -443,33 +386,11 @@ impl Logic for Config {
                     self.state.d.next = ControlState::Respond;
                 }
             }
-            ControlState::ErrorFetch => {
-                self.state.d.next = ControlState::ErrorApply;
-            }
-            ControlState::ErrorApply => {
-                self.store.access.next.operation = Operation::Set;
-                self.state.d.next = ControlState::ErrorFetch;
-                if place.dw == COMMAND {
-                    self.store.access.next.data = status_bits(error.kind);
-                    self.place.d.next.dw = bits::<DW_BITS>(DEVICE);
-                } else if place.dw == DEVICE {
-                    self.store.access.next.data = device_bits(error.kind);
-                    self.place.d.next.dw = if is_advisory(error.kind) {
-                        bits::<DW_BITS>(CORRECTABLE)
-                    } else {
-                        bits::<DW_BITS>(UNCORRECTABLE)
-                    };
-                    if !is_pf {
-                        self.state.d.next = ControlState::Idle;
-                    }
-                } else {
-                    self.store.access.next.data = aer_bits(error.kind);
-                    self.place.d.next.dw = bits::<DW_BITS>(COMMAND);
-                    self.place.d.next.function = bits::<5>(STORAGE);
-                    self.place.d.next.kind = bits::<KIND_BITS>(KIND_STORAGE);
-                    if error.specific || place.kind == KIND_STORAGE {
-                        self.state.d.next = ControlState::Idle;
-                    }
+            ControlState::Log => {
+                self.store.place.next = self.log.place.val();
+                self.store.access.next = self.log.access.val();
+                if !self.log.active.val() {
+                    self.state.d.next = ControlState::Idle;
                 }
             }
             _ => {}
@@ -483,7 +404,6 @@ impl Logic for Config {
         self.resetting.write_address.next = if announce { place.function } else { self.flr_done.data.val() };
         self.resetting.write_data.next = announce;
         self.request.ready.next = state == ControlState::Idle;
-        self.errors.ready.next = state == ControlState::Idle && !self.request.valid.val();
         self.response.valid.next = state == ControlState::Respond;
         self.response.data.next = self.answer.q.val();
         self.apertures.next = self.settings.apertures.val();

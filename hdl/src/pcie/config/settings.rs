@@ -16,6 +16,9 @@ const BAR_LOW: u64 = pci::BAR0 as u64 / 4;
 const BAR_HIGH: u64 = BAR_LOW + 1;
 const POWER: u64 = pci::PM_CONTROL as u64 / 4;
 const DEVICE: u64 = pci::DEVICE_CONTROL as u64 / 4;
+const DEVICE_2: u64 = pci::DEVICE_CONTROL_2 as u64 / 4;
+const EXTENDED_TAG: usize = pci::CONTROL_EXTENDED_TAG.ilog2() as usize;
+const TIMEOUT_DISABLE: usize = pci::CONTROL_2_TIMEOUT_DISABLE.ilog2() as usize;
 const VF_CONTROL: u64 = pci::SRIOV_CONTROL as u64 / 4;
 const NUM_VFS: u64 = pci::SRIOV_NUM_VFS as u64 / 4;
 const PAGE_SIZE: u64 = pci::SRIOV_PAGE_SIZE as u64 / 4;
@@ -28,8 +31,8 @@ const LOW_MASK: u64 = (1 << LOW) - 1;
 const HIGH_MASK: u64 = 0xffff_ffff << LOW;
 const MPS: usize = pci::CONTROL_MPS;
 const MRRS: usize = pci::CONTROL_MRRS;
-/// Max_Read_Request_Size after reset.
-const MRRS_RESET: u32 = space::register(Kind::Storage, 0, pci::DEVICE_CONTROL).reset >> MRRS & 0b111;
+/// Device Control after reset.
+const DEVICE_RESET: u32 = space::register(Kind::Storage, 0, pci::DEVICE_CONTROL).reset;
 
 /// SR-IOV as PF2 has it.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
@@ -102,7 +105,11 @@ impl Default for Settings {
             storage_memory: Reg::default(),
             storage_asleep: Reg::default(),
             sriov: Reg::default(),
-            current: Reg::new(LinkConfig { mrrs: u64::from(MRRS_RESET).into(), ..LinkConfig::default() }),
+            current: Reg::new(LinkConfig {
+                mrrs: u64::from(DEVICE_RESET >> MRRS & 0b111).into(),
+                extended_tags: DEVICE_RESET & pci::CONTROL_EXTENDED_TAG != 0,
+                ..LinkConfig::default()
+            }),
         }
     }
 }
@@ -151,6 +158,9 @@ impl Logic for Settings {
                 self.storage_asleep.d.next = value.get_bits::<2>(0).any();
             } else if dw == DEVICE {
                 self.current.d.next.mrrs = value.get_bits::<3>(MRRS);
+                self.current.d.next.extended_tags = value.get_bit(EXTENDED_TAG);
+            } else if dw == DEVICE_2 {
+                self.current.d.next.timeout_disable = value.get_bit(TIMEOUT_DISABLE);
             } else if dw == VF_CONTROL {
                 self.sriov.d.next.enable = value.get_bit(pci::SRIOV_ENABLE);
                 self.sriov.d.next.memory = value.get_bit(pci::SRIOV_MEMORY);

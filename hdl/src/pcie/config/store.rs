@@ -1,5 +1,6 @@
 //! The DWs of all configuration spaces, and what a write does to them.
 
+use nitride_abi::card;
 use nitride_abi::pci::space::{self, Kind, Register};
 use nitride_lang::prelude::*;
 
@@ -11,6 +12,42 @@ pub const DW_BITS: usize = space::DWS.ilog2() as usize;
 pub const KIND_BITS: usize = Kind::BITS;
 const RAM_BITS: usize = DW_BITS + nitride_abi::card::FUNCTION_BITS;
 const ROM_BITS: usize = DW_BITS + KIND_BITS;
+
+const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
+const STORAGE: u64 = card::PF_STORAGE as u64;
+const KIND_MANAGEMENT: u64 = Kind::Management as u64;
+const KIND_STORAGE: u64 = Kind::Storage as u64;
+const KIND_VF: u64 = Kind::StorageVf as u64;
+
+/// The kind of a function that is there.
+#[hdl_fn]
+pub fn kind_of(function: Bits<5>) -> Bits<KIND_BITS> {
+    if function == MANAGEMENT {
+        bits::<KIND_BITS>(KIND_MANAGEMENT)
+    } else if function == STORAGE {
+        bits::<KIND_BITS>(KIND_STORAGE)
+    } else {
+        bits::<KIND_BITS>(KIND_VF)
+    }
+}
+
+/// Whether a function that is there is a PF.
+#[hdl_fn]
+pub fn is_physical(function: Bits<5>) -> Bit {
+    function == MANAGEMENT || function == STORAGE
+}
+
+/// The PF of a VF; a PF itself.
+#[hdl_fn]
+pub fn physical_of(function: Bits<5>) -> Bits<5> {
+    if function == MANAGEMENT { function } else { bits::<5>(STORAGE) }
+}
+
+/// The PF after a PF.
+#[hdl_fn]
+pub fn physical_after(function: Bits<5>) -> Bits<5> {
+    if function == MANAGEMENT { bits::<5>(STORAGE) } else { bits::<5>(MANAGEMENT) }
+}
 
 /// A DW of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
@@ -33,6 +70,8 @@ pub enum Operation {
     Write,
     /// The hardware sets the bits of `data`.
     Set,
+    /// The hardware puts `data` in its place.
+    Load,
     /// A function-level reset.
     Reset,
 }
@@ -135,6 +174,7 @@ impl Logic for Store {
         let result = match access.operation {
             Operation::Write => (value & !writable & !cleared) | (access.data & writable),
             Operation::Set => value | access.data,
+            Operation::Load => access.data,
             Operation::Reset => (value & sticky) | (self.resets.data.val() & !sticky),
             _ => value,
         };

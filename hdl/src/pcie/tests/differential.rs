@@ -3,11 +3,13 @@
 use nitride_lang::prelude::*;
 use nitride_lang::testing::{Rng, differential};
 
-use crate::bus::{FunctionUpdate, RegisterRequest, TlpBeat};
-use crate::pcie::config::{Access, Operation, Place, Settings, Store};
+use crate::bus::{ErrorKind, ErrorPulse, ErrorReport, FunctionUpdate, RegisterRequest, TlpBeat};
+use crate::pcie::config::{Access, ErrorLog, Operation, Place, Settings, Store};
 use crate::pcie::decoder::Decoder;
+use crate::pcie::faults::Faults;
+use crate::pcie::messenger::Messenger;
 use crate::pcie::request::{
-    Aperture, Apertures, ConfigRequest, ErrorKind, ErrorReport, Request, RequestKind,
+    Aperture, Apertures, ConfigRequest, ErrorMessage, Request, RequestKind, Severity,
 };
 use crate::pcie::{Completer, Config, Front, Msix, Receiver, Target};
 use crate::profile::Profile;
@@ -132,7 +134,7 @@ fn target() {
 
 #[test]
 fn store() {
-    let operations = [Operation::Read, Operation::Write, Operation::Set, Operation::Reset];
+    let operations = [Operation::Read, Operation::Write, Operation::Set, Operation::Load, Operation::Reset];
     differential(
         "pcie-config-store",
         || Store::new(&Profile::LAB),
@@ -148,7 +150,7 @@ fn store() {
 
 #[test]
 fn settings() {
-    let dws = [1u64, 4, 5, 17, 22, 90, 92, 96, 97, 98];
+    let dws = [1u64, 4, 5, 17, 22, 30, 90, 92, 96, 97, 98];
     differential(
         "pcie-config-settings",
         Settings::default,
@@ -165,16 +167,77 @@ fn settings() {
     );
 }
 
+const ERRORS: [ErrorKind; 10] = [
+    ErrorKind::UnsupportedPosted,
+    ErrorKind::UnsupportedNonPosted,
+    ErrorKind::Aborted,
+    ErrorKind::Poisoned,
+    ErrorKind::Malformed,
+    ErrorKind::Unexpected,
+    ErrorKind::Timeout,
+    ErrorKind::PoisonedCompletion,
+    ErrorKind::MasterAborted,
+    ErrorKind::TargetAborted,
+];
+
+fn error(rng: &mut Rng) -> ErrorReport {
+    let function = rng.pick(&[0u64, 2, 17]).into();
+    ErrorReport { kind: rng.pick(&ERRORS), specific: rng.bit(), function, header: rng.bits() }
+}
+
+#[test]
+fn error_log() {
+    differential(
+        "pcie-config-errors",
+        ErrorLog::default,
+        |uut, rng| {
+            uut.errors.valid.next = rng.bit();
+            uut.errors.data.next = error(rng);
+            uut.grant.next = rng.bit();
+            uut.there.next = rng.chance(7, 8);
+            uut.value.next = rng.bits::<32>() & rng.bits::<32>();
+            uut.message.ready.next = true;
+        },
+        2 * CYCLES,
+    );
+}
+
+#[test]
+fn faults() {
+    differential(
+        "pcie-faults",
+        Faults::default,
+        |uut, rng| {
+            uut.requests.valid.next = rng.chance(1, 4);
+            uut.requests.data.next = error(rng);
+            for found in &mut uut.found {
+                found.next = ErrorPulse { valid: rng.chance(1, 8), report: error(rng) };
+            }
+            uut.source.ready.next = rng.chance(1, 4);
+        },
+        CYCLES,
+    );
+}
+
+#[test]
+fn messenger() {
+    differential(
+        "pcie-messenger",
+        Messenger::default,
+        |uut, rng| {
+            let severity = rng.pick(&[Severity::Correctable, Severity::NonFatal, Severity::Fatal]);
+            uut.sink.valid.next = rng.chance(1, 4);
+            uut.sink.data.next = ErrorMessage { function: rng.bits(), severity };
+            uut.link.next = rng.value();
+            uut.tlp.ready.next = rng.chance(1, 4);
+        },
+        CYCLES,
+    );
+}
+
 #[test]
 fn config() {
     let registers = [0u64, 1, 4, 15, 17, 22, 36, 65, 90, 92, 96, 97, 98, 127, 128, 1023];
-    let errors = [
-        ErrorKind::UnsupportedPosted,
-        ErrorKind::UnsupportedNonPosted,
-        ErrorKind::Aborted,
-        ErrorKind::Poisoned,
-        ErrorKind::Malformed,
-    ];
     differential(
         "pcie-config",
         || Config::new(&Profile::LAB),
@@ -193,11 +256,8 @@ fn config() {
             };
             uut.response.ready.next = rng.bit();
             uut.errors.valid.next = rng.chance(1, 8);
-            uut.errors.data.next = ErrorReport {
-                kind: rng.pick(&errors),
-                specific: rng.bit(),
-                function: rng.pick(&[0u64, 2, 17]).into(),
-            };
+            uut.errors.data.next = error(rng);
+            uut.message.ready.next = true;
             uut.flr.ready.next = rng.bit();
             uut.flr_done.valid.next = rng.chance(1, 8);
             uut.flr_done.data.next = rng.bits();
@@ -245,6 +305,7 @@ fn front() {
             uut.completions.ready.next = rng.chance(7, 8);
             uut.completer.ready.next = rng.chance(7, 8);
             uut.interrupts.ready.next = rng.bit();
+            uut.read_error.next = ErrorPulse { valid: rng.chance(1, 64), report: error(rng) };
             uut.nvme.ready.next = rng.bit();
             uut.nvme_response.valid.next = rng.bit();
             uut.nvme_response.data.next = rng.value();

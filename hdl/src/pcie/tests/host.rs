@@ -8,7 +8,10 @@ use nitride_abi::tlp::{self, Header, Kind, Status};
 use nitride_lang::prelude::*;
 use nitride_lang::testing::{low, step};
 
-use crate::bus::{FunctionState, InterruptRequest, LinkConfig, RegisterRequest, RegisterResponse, TlpBeat};
+use crate::bus::{
+    ErrorKind, ErrorPulse, ErrorReport, FunctionState, InterruptRequest, LinkConfig, RegisterRequest,
+    RegisterResponse, TlpBeat,
+};
 use crate::pcie::Front;
 use crate::profile::Profile;
 
@@ -341,6 +344,29 @@ impl Host {
             }
         }
         panic!("the interrupt request is not taken");
+    }
+
+    /// The DMA reader finds an error of a function.
+    pub fn read_error(&mut self, kind: ErrorKind, function: u8, header: [u32; 4]) {
+        let header = beat(&header, &[], true).hdr;
+        let report = ErrorReport { kind, specific: true, function: u64::from(function).into(), header };
+        self.uut.read_error.next = ErrorPulse { valid: true, report };
+        self.step();
+        self.uut.read_error.next = ErrorPulse::default();
+        self.settle();
+    }
+
+    /// The error messages since the last call: requester's function and message code.
+    pub fn messages(&mut self) -> Vec<(u16, u8)> {
+        self.settle();
+        let told = |tlp: Tlp| match tlp.header().kind {
+            Kind::Message { data: false, routing: 0, requester, tag: 0, code, rest: [0, 0] } => {
+                assert_eq!(requester & 0xff00, BUS << 8);
+                (requester & 0xff, code)
+            }
+            other => panic!("not an error message: {other:x?}"),
+        };
+        self.interrupts.drain(..).map(told).collect()
     }
 
     pub fn link(&self) -> LinkConfig {

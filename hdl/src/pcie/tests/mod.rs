@@ -2,6 +2,7 @@
 
 mod differential;
 mod enumeration;
+mod errors;
 mod host;
 mod interrupts;
 mod masks;

@@ -260,7 +260,8 @@ fn poisoned_requests_change_nothing() {
     assert_eq!(host.config_read(0, 0x3c), 0);
     assert_eq!(host.nvme_writes, []);
     assert_eq!(count(&host, Counter::Poisoned), 2);
-    assert_eq!(host.config_read(0, pci::COMMAND) >> 31, 1, "Detected Parity Error");
+    assert_eq!(host.config_read(2, pci::COMMAND) >> 31, 1, "Detected Parity Error");
+    assert_eq!(host.config_read(0, pci::COMMAND) >> 31, 0, "PF0 did not receive it");
     assert_eq!(host.config_read(2, pci::AER_UNCORRECTABLE), 1 << 12);
 }
 
