@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod interrupt;
 mod lab;
+mod resources;
 mod setup;
 mod sh;
 mod test;
@@ -30,6 +31,8 @@ enum Task {
     Demo,
     /// Measure the card in clock cycles, and its simulation
     Bench(bench::Args),
+    /// Synthesize the card for an FPGA and write the table in docs/resources.md
+    Resources(resources::Args),
     /// Run every check and test
     Test,
     /// Run a command, or a shell, on a Linux host with KVM, VFIO and an IOMMU in QEMU
@@ -58,6 +61,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Task::Bench(args) => bench::run(&args),
         Task::Demo => demo::run(),
+        Task::Resources(args) => resources::run(&args),
         Task::Test => test::run(),
         Task::Lab(args) => lab::run(args),
     }

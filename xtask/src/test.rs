@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use roxmltree::{Document, Node};
 
-use crate::{interrupt, setup, sh};
+use crate::{interrupt, resources, setup, sh};
 
 /// What a test writes at the start of a line to say that it cannot run where it is, with the reason behind.
 const SKIPPED: &str = "skipped: ";
@@ -37,6 +37,7 @@ pub fn run() -> Result<ExitCode> {
     tally.check("build", sh::cargo().args(["build", "--workspace", "--bins", "--locked"]));
     tally.tests()?;
     tally.check("doc tests", sh::cargo().args(["test", "--quiet", "--doc", "--workspace", "--locked"]));
+    tally.outcome("resources", resources::check());
 
     println!();
     for skipped in &tally.skipped {
@@ -61,10 +62,14 @@ impl Tally {
 
     /// Counts one check: `command` has to succeed.
     fn check(&mut self, name: &str, command: &mut Command) {
-        if interrupt::came() {
-            return;
+        if !interrupt::came() {
+            self.outcome(name, sh::run(&format!("test: {name}"), command));
         }
-        match sh::run(&format!("test: {name}"), command) {
+    }
+
+    /// Counts one check by how it went.
+    fn outcome(&mut self, name: &str, outcome: Result<()>) {
+        match outcome {
             Ok(()) => self.passed(),
             Err(error) => {
                 eprintln!("{error:#}");

@@ -116,6 +116,18 @@ fn reads(kernel: &Kernel, drive: &Drive) -> BTreeSet<SignalId> {
     reads
 }
 
+/// What the drive of each signal depends on.
+fn graph(kernel: &Kernel) -> HashMap<SignalId, BTreeSet<SignalId>> {
+    kernel.drives.iter().map(|(signal, drive)| (*signal, reads(kernel, drive))).collect()
+}
+
+/// The signals that an output of the module or an input of a sub-block comes from, and those themselves: nothing reads the others.
+pub fn used(module: &Module, kernel: &Kernel) -> HashSet<SignalId> {
+    let outputs = module.ports().filter(|port| !port.input());
+    let inputs = module.children.iter().flat_map(Module::ports).filter(|port| port.input());
+    reached(&graph(kernel), outputs.chain(inputs).map(|port| port.id).collect())
+}
+
 /// No signal depends on itself, here or through sub-blocks.
 pub fn summary(
     module: &Module,
@@ -123,8 +135,7 @@ pub fn summary(
     nets: &Nets,
     children: &[Summary],
 ) -> Result<Summary, EmitError> {
-    let mut graph: HashMap<_, _> =
-        kernel.drives.iter().map(|(signal, drive)| (*signal, reads(kernel, drive))).collect();
+    let mut graph = graph(kernel);
     for (child, summary) in module.children.iter().zip(children) {
         let ports: Vec<_> = child.ports().collect();
         for (output, inputs) in ports.iter().zip(summary) {
@@ -144,7 +155,7 @@ pub fn summary(
             if port.input() {
                 return BTreeSet::new();
             }
-            let reached = reached(&graph, port.id);
+            let reached = reached(&graph, vec![port.id]);
             (0..ports.len()).filter(|i| ports[*i].input() && reached.contains(&ports[*i].id)).collect()
         })
         .collect())
@@ -159,8 +170,8 @@ pub fn registered(module: &Module) -> Summary {
     module.ports().map(|_| BTreeSet::new()).collect()
 }
 
-fn reached(graph: &HashMap<SignalId, BTreeSet<SignalId>>, from: SignalId) -> HashSet<SignalId> {
-    let (mut seen, mut stack) = (HashSet::new(), vec![from]);
+fn reached(graph: &HashMap<SignalId, BTreeSet<SignalId>>, from: Vec<SignalId>) -> HashSet<SignalId> {
+    let (mut seen, mut stack) = (HashSet::new(), from);
     while let Some(signal) = stack.pop() {
         if seen.insert(signal) {
             stack.extend(graph.get(&signal).into_iter().flatten());

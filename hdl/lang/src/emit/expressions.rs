@@ -4,7 +4,7 @@
 //! what is widened is widened by concatenation, so that no context changes a value. Signed operators stand in nets of their own,
 //! because an unsigned neighbour would make them unsigned (IEEE 1364-2005 §5.4, §5.5).
 use super::checks::Nets;
-use crate::ast::{Binary, Id, Kernel, Op, Reduction, SignalId};
+use crate::ast::{Binary, Drive, Id, Kernel, Op, Reduction, SignalId};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
@@ -12,6 +12,8 @@ use std::fmt::Write;
 pub struct Expressions<'a> {
     pub kernel: &'a Kernel,
     pub nets: &'a Nets,
+    /// Of all nets, those that something reads; the others are left out.
+    pub used: HashSet<SignalId>,
     /// What a child's clock is connected to.
     pub clocks: HashMap<SignalId, SignalId>,
     /// Of nodes that are nets.
@@ -29,10 +31,11 @@ impl<'a> Expressions<'a> {
     pub fn new(
         kernel: &'a Kernel,
         nets: &'a Nets,
+        used: HashSet<SignalId>,
         clocks: HashMap<SignalId, SignalId>,
         instances: impl Iterator<Item = &'a str>,
     ) -> Self {
-        let mut this = Self { kernel, nets, clocks, named: HashMap::new() };
+        let mut this = Self { kernel, nets, used, clocks, named: HashMap::new() };
         let uses = this.uses();
         let mut taken: HashSet<String> =
             nets.values().map(|net| net.name.as_str()).chain(instances).map(String::from).collect();
@@ -61,10 +64,15 @@ impl<'a> Expressions<'a> {
         this
     }
 
+    /// The signals that are driven and read, and their drives.
+    pub fn drives(&self) -> impl Iterator<Item = (&SignalId, &Drive)> {
+        self.kernel.drives.iter().filter(|(signal, _)| self.used.contains(signal))
+    }
+
     fn uses(&self) -> HashMap<Id, Uses> {
         let mut uses: HashMap<Id, Uses> = HashMap::new();
         let mut stack: Vec<Id> = vec![];
-        for drive in self.kernel.drives.values() {
+        for (_, drive) in self.drives() {
             let entry = uses.entry(drive.value).or_default();
             entry.count += 1;
             if entry.count == 1 {

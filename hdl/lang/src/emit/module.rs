@@ -1,7 +1,7 @@
 //! Modules in Verilog.
 use super::checks::{self, Net, Nets, Summary};
 use super::expressions::{Expressions, range};
-use super::hierarchy::{Content, Module, short_type};
+use super::hierarchy::{Atom, Content, Module, short_type};
 use super::{EmitError, Fault};
 use crate::ast::{Body, Kernel, Literal, Op, SignalId};
 use std::collections::{HashMap, HashSet};
@@ -47,17 +47,19 @@ impl Writer {
         let mut instances = String::new();
         let mut summaries = vec![];
         let own = module.children.iter().map(|child| child.instance.as_str());
-        let expressions = Expressions::new(kernel, &nets, clocks(kernel, &nets), own);
+        let used = checks::used(module, kernel);
+        let expressions = Expressions::new(kernel, &nets, used, clocks(kernel, &nets), own);
         for child in &module.children {
             if let Content::Body(Body::Register { .. } | Body::Ram { .. }) = child.content {
                 summaries.push(checks::registered(child));
                 continue;
             }
             let (name, summary) = self.module(child, None)?;
-            let ports: Vec<_> = child
-                .ports()
-                .map(|port| format!(".{}({})", port.name, expressions.signal(port.id)))
-                .collect();
+            // An output that this parent does not read stays open.
+            let net = |port: &Atom| {
+                if expressions.used.contains(&port.id) { expressions.signal(port.id) } else { "" }
+            };
+            let ports: Vec<_> = child.ports().map(|port| format!(".{}({})", port.name, net(port))).collect();
             let _ = writeln!(instances, "  {name} {} (\n    {}\n  );", child.instance, ports.join(",\n    "));
             summaries.push(summary);
         }
@@ -123,14 +125,15 @@ fn body(module: &Module, kernel: &Kernel, expressions: &Expressions) -> String {
         })
         .collect();
     let mut text = format!("(\n{}\n);\n", ports.join(",\n"));
-    for atom in module.atoms.iter().filter(|atom| !atom.port() && !expressions.clocks.contains_key(&atom.id))
-    {
+    let declared =
+        |atom: &&Atom| !expressions.clocks.contains_key(&atom.id) && expressions.used.contains(&atom.id);
+    for atom in module.atoms.iter().filter(|atom| !atom.port()).filter(declared) {
         let _ = writeln!(text, "  {} {}{};", kind(&atom.id), range(atom.width), atom.name);
     }
     let mut state = String::new();
     for child in &module.children {
         let stateful = matches!(child.content, Content::Body(Body::Register { .. } | Body::Ram { .. }));
-        for port in child.ports().filter(|port| !expressions.clocks.contains_key(&port.id)) {
+        for port in child.ports().filter(declared) {
             if !stateful || port.input() {
                 let _ = writeln!(text, "  {} {}{};", kind(&port.id), range(port.width), nets[&port.id].name);
             }
@@ -155,7 +158,7 @@ fn body(module: &Module, kernel: &Kernel, expressions: &Expressions) -> String {
             let _ = writeln!(text, "  wire {width}{name} = {};", expressions.expression(*id));
         }
     }
-    for (signal, drive) in &kernel.drives {
+    for (signal, drive) in expressions.drives() {
         let Net { name, clock, .. } = &nets[signal];
         if *clock {
             continue;

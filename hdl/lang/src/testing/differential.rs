@@ -1,8 +1,8 @@
 //! The same stimuli to the Rust simulation and to the Verilated Verilog.
 use super::observe::observe;
-use super::{Rng, Verilator, low, step};
+use super::{Rng, Verilator, VerilatorError, low, step};
 use crate::Synchronous;
-use crate::emit::{self, Port};
+use crate::emit::{self, Emitted, Port};
 use rust_hdl_core::prelude::Block;
 use std::fmt::Write;
 use std::fs;
@@ -24,19 +24,43 @@ const SEED: u64 = 0x4e17_71de;
 pub fn differential<B: Block + Synchronous>(
     name: &str,
     new: impl FnOnce() -> B,
-    mut drive: impl FnMut(&mut B, &mut Rng),
+    drive: impl FnMut(&mut B, &mut Rng),
     cycles: usize,
 ) {
-    let seed = std::env::var("NITRIDE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
-    let mut uut = new();
+    let uut = new();
     let emitted = emit::verilog(&uut, "uut").unwrap_or_else(|error| panic!("{error}"));
+    compare(name, uut, &emitted, drive, cycles).unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+/// Why a block and a Verilog are not the same.
+#[derive(Debug, thiserror::Error)]
+pub enum Difference {
+    /// Verilator refuses the Verilog, or is not there.
+    #[error(transparent)]
+    Refused(#[from] VerilatorError),
+    /// An output differs.
+    #[error("the Verilog differs from the Rust simulation {0}")]
+    Output(String),
+}
+
+/// Compares a block with a Verilog as [`differential`] does, which compares it with its own.
+///
+/// # Errors
+/// When Verilator refuses the Verilog, and when an output differs.
+///
+/// # Panics
+/// When the files cannot be written.
+pub fn compare<B: Block + Synchronous>(
+    name: &str,
+    mut uut: B,
+    verilog: &Emitted,
+    mut drive: impl FnMut(&mut B, &mut Rng),
+    cycles: usize,
+) -> Result<(), Difference> {
+    let seed = std::env::var("NITRIDE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
     let start = std::env::current_dir().unwrap_or_default();
-    let verilator = Verilator::find(&start).unwrap_or_else(|error| panic!("{error}"));
     let folder = scratch(name);
-    let ports: Vec<_> = emitted.ports.iter().filter(|port| !port.clock).collect();
-    let program = verilator
-        .program(&emitted.text, "uut", &main(&emitted.ports), &folder)
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let program = Verilator::find(&start)?.program(&verilog.text, "uut", &main(&verilog.ports), &folder)?;
 
     let mut rng = Rng::new(seed);
     let mut vectors = vec![];
@@ -53,13 +77,15 @@ pub fn differential<B: Block + Synchronous>(
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let text = String::from_utf8_lossy(&output.stdout);
-    let expected = cycles * ports.iter().filter(|port| !port.input).count();
-    assert!(
-        output.status.success() && text.trim() == format!("{expected} equal"),
-        "{name}: the Verilog differs from the Rust simulation (seed {seed}; NITRIDE_SEED={seed} repeats it; {})\n{text}{}",
+    let expected = cycles * verilog.ports.iter().filter(|port| !port.clock && !port.input).count();
+    if output.status.success() && text.trim() == format!("{expected} equal") {
+        return Ok(());
+    }
+    Err(Difference::Output(format!(
+        "(seed {seed}; NITRIDE_SEED={seed} repeats it; {})\n{text}{}",
         folder.join("uut.v").display(),
         output.status,
-    );
+    )))
 }
 
 /// A folder under `target/` for the files of a test.

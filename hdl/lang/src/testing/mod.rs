@@ -5,7 +5,7 @@ mod rng;
 mod verilator;
 mod yosys;
 
-pub use differential::differential;
+pub use differential::{Difference, compare, differential};
 pub use rng::Rng;
 pub use verilator::{Verilator, VerilatorError};
 pub use yosys::{Yosys, YosysError};

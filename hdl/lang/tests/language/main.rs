@@ -1,5 +1,6 @@
 //! The language: what its constructs mean, what its primitives promise, and what its emitter refuses.
 mod constructs;
+mod faults;
 mod library;
 mod operators;
 mod random;
