@@ -45,8 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let path = sh::root().join(DOCUMENT);
     let document = read(&path)?;
-    let updated = document.replace(kept(&document)?, &table);
-    fs::write(&path, updated).with_context(|| format!("cannot write {DOCUMENT}"))?;
+    fs::write(&path, with_table(&document, &table)?).with_context(|| format!("cannot write {DOCUMENT}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,7 +54,10 @@ pub fn check() -> Result<()> {
     let table = table::markdown(&synthesize()?);
     print!("{table}");
     let document = read(&sh::root().join(DOCUMENT))?;
-    ensure!(kept(&document)? == table, "{DOCUMENT} is not what the RTL gives: run `cargo xtask resources`");
+    ensure!(
+        parts(&document)?.1 == table,
+        "{DOCUMENT} is not what the RTL gives: run `cargo xtask resources`"
+    );
     Ok(())
 }
 
@@ -85,10 +87,17 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// What is between the marks of the document.
-fn kept(document: &str) -> Result<&str> {
-    match document.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)) {
-        Some((kept, _)) => Ok(kept),
+/// The document with another table between its marks.
+fn with_table(document: &str, table: &str) -> Result<String> {
+    let (before, _, after) = parts(document)?;
+    Ok([before, BEGIN, table, END, after].concat())
+}
+
+/// What is before the marks of the document, between them and behind them.
+fn parts(document: &str) -> Result<(&str, &str, &str)> {
+    let split = document.split_once(BEGIN);
+    match split.and_then(|(before, rest)| Some((before, rest.split_once(END)?))) {
+        Some((before, (kept, after))) => Ok((before, kept, after)),
         None => bail!(
             "{DOCUMENT} has lost the marks that the table stands between: put {BEGIN:?} and {END:?} back"
         ),
@@ -102,7 +111,15 @@ mod tests {
     #[test]
     fn a_document_without_its_marks_is_refused() {
         let document = format!("# Title\n{BEGIN}| table |\n{END}more\n");
-        assert_eq!(kept(&document).unwrap(), "| table |\n");
-        assert!(kept(&document.replace(END, "")).is_err());
+        assert_eq!(parts(&document).unwrap(), ("# Title\n", "| table |\n", "more\n"));
+        assert!(parts(&document.replace(END, "")).is_err());
+    }
+
+    #[test]
+    fn a_table_takes_the_place_of_the_old_one_and_of_none() {
+        let document = |table| format!("# Title\n{BEGIN}{table}{END}more\n");
+        for old in ["", "| old |\n"] {
+            assert_eq!(with_table(&document(old), "| new |\n").unwrap(), document("| new |\n"));
+        }
     }
 }
