@@ -14,8 +14,10 @@ case " $(cat /proc/cmdline) " in
 *" job=button "*)
     modprobe -a button evdev
     while [ ! -e /dev/input/event0 ]; do usleep 50000; done
+    # Only who has the device open is told of the button.
+    exec 3</dev/input/event0
     echo "guest is ready"
-    head -c 24 /dev/input/event0 >/dev/null
+    head -c 24 <&3 >/dev/null
     echo "guest saw the power button" ;;
 *" job=type "*)
     echo "guest is ready"

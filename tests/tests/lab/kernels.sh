@@ -9,17 +9,26 @@ for at in "$@"; do printf '\0' | dd of=elf bs=1 seek="$at" conv=notrunc 2>/dev/n
 guest() {
     name=$1 kernel=$2 line=$3
     shift 3
-    nitride run --kernel "$kernel" --initrd guest.cpio --cmdline "console=ttyS0 panic=-1 quiet $line" "$@" \
+    timeout 120 nitride run --kernel "$kernel" --initrd guest.cpio --cmdline "console=ttyS0 panic=-1 quiet $line" "$@" \
         >"$name.out" 2>"$name.err" <"${input:-/dev/null}"
     echo "$name: status $? $(grep '^guest' "$name.out" | tr '\r\n' '  ')"
 }
-# Waits until a guest has said that it is ready.
-ready() {
-    until grep -q '^guest is ready' "$1.out" 2>/dev/null; do usleep 100000; done
+# until_true SECONDS WHAT COMMAND...: waits until a command succeeds, and gives up the whole test where it does not.
+until_true() {
+    deadline=$(($(date +%s) + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s)" -lt "$deadline" ] || { echo "waited in vain: $what"; tail -n 5 ./*.out ./*.err; exit 1; }
+        usleep 100000
+    done
+}
+# Waits until a guest has said a line that begins with `guest WORD`.
+says() {
+    until_true 90 "for $1 to say $2" grep -q "^guest $2" "$1.out"
 }
 # Waits until a machine answers on its control socket.
 answers() {
-    until nitride vm -s "$1.sock" status >/dev/null 2>&1; do usleep 100000; done
+    until_true 30 "for an answer on $1.sock" nitride vm -s "$1.sock" status
 }
 
 guest bzimage bzImage job=reset &
@@ -33,13 +42,13 @@ mkfifo keys
 input=keys guest typed /guest/vmlinux job=type &
 exec 3>keys
 guest panic /guest/vmlinux job=panic
-ready button
+says button 'is ready'
 echo "button status: $(nitride vm -s button.sock status | tr '\n' ' ')"
 echo "button exits: $(nitride vm -s button.sock --json exits)"
 nitride vm -s button.sock power-button
-ready typed
+says typed 'is ready'
 printf 'forty-two\n' >&3
-until grep -q '^guest got' typed.out; do usleep 100000; done
+says typed got
 printf '\001x' >&3
 wait
 
