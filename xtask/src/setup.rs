@@ -15,7 +15,7 @@ pub fn run() -> Result<()> {
     python()?;
     crates()?;
     lab::kernel::get()?;
-    lab::qemu::Qemu::with_vfio_user()?;
+    lab::qemu::Qemu::find()?;
     Ok(())
 }
 

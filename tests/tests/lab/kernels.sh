@@ -1,5 +1,6 @@
-# On the lab's host: guests of every kind of kernel, and every way to end one. The arguments say where in vmlinux the
-# types of its note segments are: without notes it has no PVH entry.
+# On the lab's host: guests of every kind of kernel, and every way to end one. One at a time: where QEMU translates, two at
+# once now and then hang, or take the host with them. The arguments say where in vmlinux the types of its note segments are:
+# without notes it has no PVH entry.
 (cd guest && find . | cpio -o -H newc 2>/dev/null) >job.cpio
 cat /guest/base.cpio job.cpio >guest.cpio
 cp /guest/vmlinux elf
@@ -31,21 +32,22 @@ answers() {
     until_true 30 "for an answer on $1.sock" nitride vm -s "$1.sock" status
 }
 
-guest bzimage bzImage job=reset &
+guest bzimage bzImage job=reset
 guest pvh /guest/vmlinux job=off --cpus 4
 guest elf elf 'job=reset reboot=t' --cpus 8
 echo "crashed: $(cat elf.err)"
-wait
+guest panic /guest/vmlinux job=panic
 
 guest button /guest/vmlinux job=button --api-socket button.sock &
-mkfifo keys
-input=keys guest typed /guest/vmlinux job=type &
-exec 3>keys
-guest panic /guest/vmlinux job=panic
 says button 'is ready'
 echo "button status: $(nitride vm -s button.sock status | tr '\n' ' ')"
 echo "button exits: $(nitride vm -s button.sock --json exits)"
 nitride vm -s button.sock power-button
+wait
+
+mkfifo keys
+input=keys guest typed /guest/vmlinux job=type &
+exec 3>keys
 says typed 'is ready'
 printf 'forty-two\n' >&3
 says typed got

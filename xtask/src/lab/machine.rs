@@ -100,8 +100,7 @@ impl Machine {
     }
 
     fn qemu(&self) -> Result<Command> {
-        let program = if self.functions.is_empty() { Qemu::System } else { Qemu::with_vfio_user()? };
-        let mut qemu = program.command();
+        let mut qemu = Qemu::find()?.command();
         match self.accelerator {
             Accelerator::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,+svm"]),
             Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),

@@ -1,4 +1,4 @@
-//! Which QEMU runs the lab: this machine's, or a newer one where the lab has to reach a card outside of it.
+//! Which QEMU runs the lab: this machine's, or a newer one where that is too old.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,9 @@ pub enum Qemu {
 }
 
 impl Qemu {
-    /// One with the device `vfio-user-pci`, downloaded if this machine's QEMU is too old.
-    pub fn with_vfio_user() -> Result<Self> {
+    /// One with the device `vfio-user-pci`, downloaded if this machine's QEMU is too old. That tells more than the device:
+    /// the translator of older ones loses interrupts while it enters and leaves a guest of the lab's.
+    pub fn find() -> Result<Self> {
         let system = Self::System;
         // An unknown device is no error of this question; its list of options is just empty.
         let options = sh::output(system.command().args(["-M", "q35", "-device", "vfio-user-pci,help"]));
