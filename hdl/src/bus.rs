@@ -127,7 +127,7 @@ pub struct ErrorPulse {
 
 /// Where bytes of a DMA are inside of the card: a DW address in a space of banked RAMs, `{region, row, lane}`.
 /// A row is 32 bytes in 8 banks of one DW. Reads land in [`Landing`] regions, writes are launched from [`Launch`] regions.
-pub type BufferAddress = Bits<17>;
+pub type BufferAddress = Bits<18>;
 
 /// Regions of DMA reads' destinations.
 pub struct Landing;
@@ -140,6 +140,10 @@ impl Landing {
     pub const LISTS: u64 = 2;
     /// Ranges of the dataset-management command at work: 8 rows (256 bytes).
     pub const RANGES: u64 = 3;
+    /// What virtqueues hold.
+    pub const VIRTQUEUES: u64 = 4;
+    /// Frames that drivers send, a ring of 1,024 rows.
+    pub const FRAMES: u64 = 5;
 }
 
 /// Regions of DMA writes' sources.
@@ -151,6 +155,10 @@ impl Launch {
     pub const PAGES: u64 = 1;
     /// Completion queue entries: 64 of one row, in its lower 16 bytes.
     pub const COMPLETIONS: u64 = 2;
+    /// Elements of used rings.
+    pub const USED: u64 = 3;
+    /// Frames for drivers: a ring of 1,024 rows.
+    pub const FRAMES: u64 = 4;
 }
 
 /// A read of host memory into a landing region.
@@ -177,6 +185,11 @@ pub struct DmaWriteRequest {
     pub address: Bits<64>,
     /// DWs, 1 to 1024. It may cross 4 KiB boundaries: the engine splits.
     pub length: Bits<11>,
+    /// Bytes of the first DW that are written; of an only DW those that `last` has too. Together with `last` without a hole
+    /// (PCIe 4.0 §2.2.5).
+    pub first: Bits<4>,
+    /// Bytes of the last DW that are written.
+    pub last: Bits<4>,
     /// Where the first DW is; the rest follows consecutively, across rows.
     pub source: BufferAddress,
     /// Returned with [`DmaDone`].
@@ -214,8 +227,8 @@ pub struct LandingWrite {
     pub enable: Bits<8>,
     /// Banks that take the next row.
     pub wrap: Bits<8>,
-    /// `{region (2), row (12)}`.
-    pub row: Bits<14>,
+    /// `{region (3), row (12)}`.
+    pub row: Bits<15>,
     /// DW b for the bank of lane b.
     pub data: Bits<DATA_BITS>,
 }
@@ -225,8 +238,8 @@ pub struct LandingWrite {
 pub struct LaunchRead {
     /// Banks that read the next row.
     pub wrap: Bits<8>,
-    /// `{region (2), row (12)}`.
-    pub row: Bits<14>,
+    /// `{region (3), row (12)}`.
+    pub row: Bits<15>,
 }
 
 /// A request for an interrupt message. It follows on the link whatever was handed to the link before it.

@@ -117,6 +117,15 @@ impl Logic for Card {
         Source::<DmaDone>::join(&mut self.reader.done[1], &mut self.nvme.read_done);
         Source::<DmaReadRequest>::join(&mut self.storage.list, &mut self.reader.request[2]);
         Source::<DmaDone>::join(&mut self.reader.done[2], &mut self.storage.list_done);
+        // Nobody asks for these yet: they are the network's.
+        for i in 3..dma::CLIENTS {
+            self.reader.request[i].valid.next = false;
+            self.reader.request[i].data.next = DmaReadRequest::default();
+            self.reader.done[i].ready.next = true;
+            self.writer.request[i].valid.next = false;
+            self.writer.request[i].data.next = DmaWriteRequest::default();
+            self.writer.done[i].ready.next = true;
+        }
         self.nvme.landing.next = self.reader.landing.val();
         self.storage.landing.next = self.reader.landing.val();
 

@@ -28,7 +28,7 @@ impl<const REGION: u64, const A: usize> Logic for LandingRam<REGION, A> {
     #[hdl]
     fn update(&mut self) {
         let write = self.write.val();
-        let hit = write.row.get_bits::<2>(12) == REGION;
+        let hit = write.row.get_bits::<3>(12) == REGION;
         let row = write.row.get_bits::<A>(0);
         let next = row + 1;
         for lane in 0..LANES {
@@ -78,7 +78,7 @@ impl<const REGION: u64, const A: usize> Logic for LaunchRam<REGION, A> {
         let launch = self.launch.val();
         let row = launch.row.get_bits::<A>(0);
         let next = row + 1;
-        self.hit.d.next = launch.row.get_bits::<2>(12) == REGION;
+        self.hit.d.next = launch.row.get_bits::<3>(12) == REGION;
         for lane in 0..LANES {
             self.banks[lane].write_address.next = self.write_row.val();
             self.banks[lane].write_data.next = self.write_data.val().get_bits::<32>(32 * lane);

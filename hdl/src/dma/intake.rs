@@ -26,11 +26,11 @@ impl Logic for Intake {
     fn update(&mut self) {
         for i in 0..CLIENTS {
             self.arbiter.sink[i].data.next =
-                Transfer { client: bits::<2>(i as u64), ..self.request[i].data.val() };
+                Transfer { client: bits::<3>(i as u64), ..self.request[i].data.val() };
             self.arbiter.sink[i].valid.next = self.request[i].valid.val();
             self.request[i].ready.next = self.arbiter.sink[i].ready.val();
         }
-        self.arbiter.last.next = bits::<CLIENTS>(7);
+        self.arbiter.last.next = !bits::<CLIENTS>(0);
         self.arbiter.source.join(&mut self.held.sink);
         self.source.link(&mut self.held.source);
     }

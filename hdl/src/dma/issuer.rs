@@ -105,9 +105,11 @@ impl Logic for Issuer {
                 function: request.function,
                 address: request.address,
                 length: request.length,
+                first: bits::<4>(0xf),
+                last: bits::<4>(0xf),
                 buffer: request.destination,
                 context: request.context,
-                client: bits::<2>(0),
+                client: bits::<3>(0),
             };
             self.intake.request[i].valid.next = self.request[i].valid.val();
             self.request[i].ready.next = self.intake.request[i].ready.val();
@@ -161,13 +163,7 @@ impl Logic for Issuer {
         };
         if issue {
             let requester = requester_id(self.link.val().bus, piece.transfer.function);
-            self.header.d.next = memory_header(
-                false,
-                requester,
-                wire_tag(tag, short),
-                piece.transfer.length,
-                piece.transfer.address,
-            );
+            self.header.d.next = memory_header(false, requester, wire_tag(tag, short), piece.transfer);
         }
         self.full.d.next = issue || !room;
         self.tlp.valid.next = self.full.q.val();

@@ -300,7 +300,7 @@ impl Logic for Matcher {
         let course = if step.first || step.look {
             Course {
                 write: answered && continues && !poisoned,
-                place: request.destination + bit_cast::<17, 11>(so_far.received),
+                place: request.destination + bit_cast::<18, 11>(so_far.received),
                 left: length,
                 sound: answered && continues,
                 settle: (answered && (!continues || complete)) || old,

@@ -1,6 +1,6 @@
 //! DMA engines, shared by all functions.
 //!
-//! [`Reader`] brings host memory into landing RAMs, [`Writer`] takes it from launch RAMs to the host. Both serve three
+//! [`Reader`] brings host memory into landing RAMs, [`Writer`] takes it from launch RAMs to the host. Both serve five
 //! clients, cut what they are asked for into TLPs at Max_Read_Request_Size or Max_Payload_Size (and so at 4 KiB), stop
 //! at Bus Master Enable, and answer every request with exactly one `DmaDone`.
 
@@ -22,7 +22,7 @@ pub use reader::Reader;
 pub use writer::Writer;
 
 /// Clients of each engine.
-pub const CLIENTS: usize = 3;
+pub const CLIENTS: usize = 5;
 
 #[cfg(test)]
 mod tests;

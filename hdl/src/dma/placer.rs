@@ -41,7 +41,7 @@ impl Logic for Placer {
                 enable: lanes_from(lane, placement.count),
                 // The lanes before the first one hold what went round.
                 wrap: lanes_from(bits::<3>(0), bit_cast::<4, 3>(lane)),
-                row: placement.place.get_bits::<14>(3),
+                row: placement.place.get_bits::<15>(3),
                 data: rotate_up(placement.data, lane),
             };
         } else {

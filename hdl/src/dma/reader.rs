@@ -10,7 +10,8 @@ use super::requests::Requests;
 use crate::bus::{DmaDone, DmaReadRequest, ErrorPulse, FunctionUpdate, LandingWrite, LinkConfig, TlpBeat};
 use crate::profile::Profile;
 
-/// Reads host memory into landing RAMs, for three clients (0: data chunks, 1: queue entries, 2: lists), round robin.
+/// Reads host memory into landing RAMs, for five clients (0: data chunks, 1: queue entries, 2: lists, 3: virtqueues,
+/// 4: frames), round robin.
 ///
 /// - A request is cut at multiples of Max_Read_Request_Size; 32 pieces (tags) and 32 requests can be under way. Latency
 ///   4 cycles from a request to its first TLP; then a TLP each cycle, without a gap between requests if they are long
@@ -26,7 +27,7 @@ use crate::profile::Profile;
 pub struct Reader {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
-    /// Requests of clients 0 to 2.
+    /// The clients' requests.
     pub request: [Sink<DmaReadRequest>; CLIENTS],
     /// Ends of requests, one cycle each: the client is always ready.
     pub done: [Source<DmaDone>; CLIENTS],

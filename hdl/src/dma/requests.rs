@@ -17,7 +17,7 @@ pub struct Opened {
     /// The client's handle.
     pub context: Bits<8>,
     /// Which client asked.
-    pub client: Bits<2>,
+    pub client: Bits<3>,
 }
 
 /// A piece of a request that is over.

@@ -13,18 +13,22 @@ pub struct Transfer {
     pub address: Bits<64>,
     /// DWs, 1 to 1024.
     pub length: Bits<11>,
+    /// Bytes of the first DW; all of them in a read.
+    pub first: Bits<4>,
+    /// Bytes of the last DW; all of them in a read.
+    pub last: Bits<4>,
     /// The card's side.
     pub buffer: BufferAddress,
     /// The client's, or the engine's own handle.
     pub context: Bits<8>,
     /// Which client asked.
-    pub client: Bits<2>,
+    pub client: Bits<3>,
 }
 
 /// A piece of a [`Transfer`].
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Piece {
-    /// What it is a piece of; address, length and buffer are the piece's own.
+    /// What it is a piece of; address, length, first and last bytes, and buffer are the piece's own.
     pub transfer: Transfer,
     /// The transfer ends with it.
     pub last: Bit,
@@ -100,8 +104,9 @@ impl Logic for Splitter {
         } else if step {
             let left = rest.length - length;
             self.rest.d.next.length = left;
+            self.rest.d.next.first = bits::<4>(0xf);
             self.rest.d.next.address = rest.address + (bit_cast::<64, 11>(length) << 2);
-            self.rest.d.next.buffer = rest.buffer + bit_cast::<17, 11>(length);
+            self.rest.d.next.buffer = rest.buffer + bit_cast::<18, 11>(length);
             self.length.d.next = lesser(left, size_of(self.size.q.val()));
             self.active.d.next = !last;
         }
@@ -114,7 +119,11 @@ impl Logic for Splitter {
         self.sink.ready.next = ready;
         self.source.valid.next = self.active.q.val();
         self.source.data.next = Piece {
-            transfer: Transfer { length: length, ..rest },
+            transfer: Transfer {
+                length: length,
+                last: if last { rest.last } else { bits::<4>(0xf) },
+                ..rest
+            },
             last: last,
             enabled: self.bus_master.read_data.val(),
         };

@@ -15,7 +15,7 @@ use crate::profile::DATA_BITS;
 struct Beat {
     header: Bits<128>,
     // Where its first DW is.
-    row: Bits<14>,
+    row: Bits<15>,
     lane: Bits<3>,
     // The last beat of its TLP.
     last: Bit,
@@ -24,11 +24,12 @@ struct Beat {
     // Not to be sent: the function was not bus master.
     void: Bit,
     context: Bits<8>,
-    client: Bits<2>,
+    client: Bits<3>,
     status: DmaStatus,
 }
 
-/// Writes from launch RAMs to host memory, for three clients (0: data chunks, 1: admin pages, 2: completion entries),
+/// Writes from launch RAMs to host memory, for five clients (0: data chunks, 1: admin pages, 2: completion entries,
+/// 3: used rings, 4: frames),
 /// round robin request by request.
 ///
 /// - A request is cut at multiples of Max_Payload_Size. Latency 5 cycles from a request to its first beat; then a
@@ -43,7 +44,7 @@ struct Beat {
 pub struct Writer {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
-    /// Requests of clients 0 to 2.
+    /// The clients' requests.
     pub request: [Sink<DmaWriteRequest>; CLIENTS],
     /// Ends of requests, one cycle each: the client is always ready.
     pub done: [Source<DmaDone>; CLIENTS],
@@ -92,9 +93,11 @@ impl Logic for Writer {
                 function: request.function,
                 address: request.address,
                 length: request.length,
+                first: request.first,
+                last: request.last,
                 buffer: request.source,
                 context: request.context,
-                client: bits::<2>(0),
+                client: bits::<3>(0),
             };
             self.intake.request[i].valid.next = self.request[i].valid.val();
             self.request[i].ready.next = self.intake.request[i].ready.val();
@@ -162,14 +165,8 @@ impl Logic for Writer {
             self.refused.d.next = refused && !piece.last;
             self.left.d.next = if piece.enabled { piece.transfer.length } else { bits::<11>(1) };
             self.next.d.next = Beat {
-                header: memory_header(
-                    true,
-                    requester,
-                    bits::<8>(0),
-                    piece.transfer.length,
-                    piece.transfer.address,
-                ),
-                row: piece.transfer.buffer.get_bits::<14>(3),
+                header: memory_header(true, requester, bits::<8>(0), piece.transfer),
+                row: piece.transfer.buffer.get_bits::<15>(3),
                 lane: piece.transfer.buffer.get_bits::<3>(0),
                 last: false,
                 ends: piece.last,

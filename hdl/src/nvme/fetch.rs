@@ -157,7 +157,7 @@ impl Logic for Fetch {
             function: function_of(job.controller),
             address: job.address,
             length: bits::<11>(ENTRY_DWORDS),
-            destination: cat2::<2, 15, 17>(bits::<2>(Landing::ENTRIES), bit_cast::<15, 6>(slot) << 4),
+            destination: cat2::<3, 15, 18>(bits::<3>(Landing::ENTRIES), bit_cast::<15, 6>(slot) << 4),
             context: bit_cast::<8, 6>(slot),
         };
         let internal = job.kind == JobKind::Flush;

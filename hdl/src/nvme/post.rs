@@ -220,7 +220,9 @@ impl Logic for Post {
             function: function_of(owner.controller),
             address: self.address.q.val(),
             length: bits::<11>(ENTRY_DWORDS),
-            source: cat2::<2, 15, 17>(bits::<2>(Launch::COMPLETIONS), bit_cast::<15, 6>(finished.slot) << 3),
+            first: bits::<4>(0xf),
+            last: bits::<4>(0xf),
+            source: cat2::<3, 15, 18>(bits::<3>(Launch::COMPLETIONS), bit_cast::<15, 6>(finished.slot) << 3),
             context: bit_cast::<8, 6>(finished.slot),
         };
         self.entries.launch.next = self.launch.val();

@@ -224,7 +224,7 @@ impl Logic for Ranges {
                 list.prp1 + bit_cast::<64, 13>(position)
             },
             length: (if second { self.second.q.val() } else { self.first.q.val() }).get_bits::<11>(2),
-            destination: bits::<17>(Landing::RANGES << 15) | bit_cast::<17, 8>(lane),
+            destination: bits::<18>(Landing::RANGES << 15) | bit_cast::<18, 8>(lane),
             context: bits::<8>(0x80),
         };
         self.media.data.next = MediaRequest {

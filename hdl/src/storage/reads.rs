@@ -149,7 +149,9 @@ impl Logic for Reads {
             function: segment.function,
             address: segment.address,
             length: segment.length,
-            source: bits::<17>(Launch::CHUNKS << 15) | segment.buffer,
+            first: bits::<4>(0xf),
+            last: bits::<4>(0xf),
+            source: bits::<18>(Launch::CHUNKS << 15) | segment.buffer,
             context: segment.context,
         };
         self.buffers.launch.next = self.launch.val();

@@ -33,7 +33,7 @@ impl Logic for Segmenter {
             function: chunk.function,
             address: if second { chunk.second } else { chunk.first },
             length: if second { rest.get_bits::<11>(2) } else { chunk.first_length.get_bits::<11>(2) },
-            buffer: bit_cast::<17, 15>(if second { start + after } else { start }),
+            buffer: bit_cast::<18, 15>(if second { start + after } else { start }),
             context: cat2::<3, 5, 8>(bit_cast::<3, 1>(last.into()), chunk.id),
         };
         self.chunk.ready.next = self.segment.ready.val() & last;

@@ -238,8 +238,8 @@ impl Logic for Splitter {
             function: job.function,
             address: job.pointer,
             length: bit_cast::<11, 10>(fetch) << 1,
-            destination: cat2::<2, 15, 17>(
-                bits::<2>(Landing::LISTS),
+            destination: cat2::<3, 15, 18>(
+                bits::<3>(Landing::LISTS),
                 bit_cast::<15, 12>(cat2::<6, 6, 12>(slot, bits::<6>(0))),
             ),
             context: bit_cast::<8, 6>(slot),

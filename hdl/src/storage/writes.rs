@@ -102,7 +102,7 @@ impl Logic for Writes {
             function: segment.function,
             address: segment.address,
             length: segment.length,
-            destination: bits::<17>(Landing::CHUNKS << 15) | segment.buffer,
+            destination: bits::<18>(Landing::CHUNKS << 15) | segment.buffer,
             context: segment.context,
         };
         self.buffers.write.next = self.landing.val();

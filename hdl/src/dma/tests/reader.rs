@@ -130,7 +130,7 @@ impl Bench {
             coming: VecDeque::new(),
             held: false,
             updates: (0..32).filter(|f| *f != DISABLED).map(|f| bus_master(f, true)).collect(),
-            landing: vec![0; 1 << 17],
+            landing: vec![0; 1 << 18],
             cycle: 0,
             budget: 0,
             done: 0,
@@ -147,8 +147,8 @@ impl Bench {
     /// A request that shares neither bytes nor buffer nor context with another one.
     fn invent(&mut self, client: usize) -> Request {
         loop {
-            let slots = [32, 64, 64][client];
-            let slot_dws = [1024, 16, 64][client];
+            let slots = [32, 64, 64, 64, 32][client];
+            let slot_dws = [1024, 16, 64, 16, 1024][client];
             let length = match self.rng.random_range(0..4) {
                 0 => slot_dws,
                 1 => self.rng.random_range(1..=slot_dws.min(9)),

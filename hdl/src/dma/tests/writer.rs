@@ -26,6 +26,8 @@ struct Request {
     function: u64,
     address: u64,
     length: usize,
+    first: u8,
+    last: u8,
     source: usize,
     context: u64,
     written: usize,
@@ -98,19 +100,22 @@ impl Bench {
 
     fn invent(&mut self, client: usize) -> Request {
         loop {
-            let rows = [32 * 128, 2 * 128, 64][client];
-            let most: usize = if client == 2 { 4 } else { 1024 };
+            let rows = [32 * 128, 2 * 128, 64, 64, 1024][client];
+            let most: usize = [1024, 1024, 4, 8, 1024][client];
             let length: usize = match self.rng.random_range(0..4) {
                 0 => most,
                 1 => self.rng.random_range(1..=most.min(20)),
                 _ => self.rng.random_range(1..=most),
             };
             let aligned = self.rng.random();
-            let first = if aligned {
+            let source = if aligned {
                 8 * self.rng.random_range(0..=rows - length.div_ceil(8))
             } else {
                 self.rng.random_range(0..=8 * rows - length)
             };
+            // From its first byte to its last: at most 3 bytes are spared at either end.
+            let first: u8 = 0xf << self.rng.random_range(0..4) & 0xf;
+            let last: u8 = if length == 1 { first } else { 0xf >> self.rng.random_range(0..4) };
             let high = if self.rng.random() { 0 } else { u64::from(self.rng.random::<u32>()) << 32 };
             let page = self.rng.random_range(1..1 << 20) << 12;
             let request = Request {
@@ -118,7 +123,9 @@ impl Bench {
                 function: self.rng.random_range(0..32),
                 address: high + page + if self.rng.random() { 0 } else { 4 * self.rng.random_range(0..1024) },
                 length,
-                source: (client << 15) + first,
+                first,
+                last,
+                source: (client << 15) + source,
                 context: self.rng.random_range(0..256),
                 written: 0,
             };
@@ -145,6 +152,8 @@ impl Bench {
                     function: request.function.into(),
                     address: request.address.into(),
                     length: (request.length as u64).into(),
+                    first: u64::from(request.first).into(),
+                    last: u64::from(request.last).into(),
                     source: (request.source as u64).into(),
                     context: request.context.into(),
                 };
@@ -213,7 +222,6 @@ impl Bench {
             panic!("{header:?}")
         };
         let length = usize::from(header.length);
-        assert_eq!((first, last), (0xf, if length == 1 { 0 } else { 0xf }));
         assert!(length <= 32 << self.mps);
         assert_eq!(dws.len(), length.next_multiple_of(8), "as many beats as DWs need");
         let request = self.flying.iter_mut().find(|r| address >= r.address && address < r.end());
@@ -222,6 +230,10 @@ impl Bench {
         assert_ne!(request.function, DISABLED);
         assert!(address + 4 * length as u64 <= request.end());
         let offset = (address - request.address) as usize / 4;
+        let begins = if offset == 0 { request.first } else { 0xf };
+        let ends = if offset + length == request.length { request.last } else { 0xf };
+        let enables = if length == 1 { (begins & ends, 0) } else { (begins, ends) };
+        assert_eq!((first, last), enables, "{header:x?} of {request:x?}");
         if request.function != FICKLE {
             assert_eq!(offset, request.written, "pieces follow each other");
         }
@@ -291,6 +303,8 @@ fn a_full_page_takes_its_beats_and_nothing_more() {
                 function: 16,
                 address: 0x1_0000_0000 + (next << 12),
                 length: 1024,
+                first: 0xf,
+                last: 0xf,
                 source: (next as usize) << 10,
                 context: next,
                 written: 0,

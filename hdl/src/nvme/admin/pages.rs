@@ -368,8 +368,10 @@ impl Logic for Pages {
             function: function_of(command.controller),
             address: if second { command.prp2 } else { command.prp1 },
             length: if second { all - self.first.q.val() } else { self.first.q.val() },
-            source: cat2::<2, 15, 17>(
-                bits::<2>(Launch::PAGES),
+            first: bits::<4>(0xf),
+            last: bits::<4>(0xf),
+            source: cat2::<3, 15, 18>(
+                bits::<3>(Launch::PAGES),
                 if second { bit_cast::<15, 11>(self.first.q.val()) } else { bits::<15>(0) },
             ),
             context: bits::<8>(0),
