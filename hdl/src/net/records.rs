@@ -62,7 +62,7 @@ pub struct DeviceSettings {
 }
 
 /// A virtqueue or its device's settings changed; the engines keep a RAM of both. Sent while nothing of the queue is in flight,
-/// except for `enabled` going away: then it is followed by a [`Drain`].
+/// except for `enabled` going away: then the queue is drained ([`Segment`]).
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct VirtqueueUpdate {
     /// The rest holds something this cycle.
@@ -75,9 +75,72 @@ pub struct VirtqueueUpdate {
     pub settings: DeviceSettings,
 }
 
-/// A queue that was disabled, to be let go: an engine answers with the same index when nothing of it is in flight any more, and
-/// nothing of it will touch the host's memory or interrupt. Queues that an engine does not serve are answered at once.
-pub type Drain = QueueIndex;
+/// A queue that a fetcher is to look at: its driver notified it.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Notification {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// Which queue.
+    pub index: QueueIndex,
+}
+
+/// A buffer of a descriptor chain (virtio 1.2 §2.7.5). Chains come whole, one after another, a queue's in the order of its available ring.
+///
+/// A queue that was disabled is drained by a token that follows the last of its segments: each engine passes it on when nothing of the
+/// queue is in flight in it any more, and nothing of it will touch the host's memory or interrupt. Segments of a disabled queue
+/// are dropped on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Segment {
+    /// The queue.
+    pub queue: QueueIndex,
+    /// The token; only `queue` counts in it.
+    pub drain: Bit,
+    /// The chain's first descriptor: what the used ring names it by.
+    pub head: Bits<16>,
+    /// Where the buffer is.
+    pub address: Bits<64>,
+    /// Bytes, as the driver wrote it: 0 and more than any frame are possible.
+    pub length: Bits<32>,
+    /// The device writes it; else it reads it.
+    pub write: Bit,
+    /// The chain's last buffer.
+    pub last: Bit,
+}
+
+/// A chain that goes back to its driver (virtio 1.2 §2.7.8), or the token of a queue that is drained ([`Segment`]).
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Used {
+    /// The queue.
+    pub queue: QueueIndex,
+    /// The token; only `queue` counts in it.
+    pub drain: Bit,
+    /// The chain's first descriptor.
+    pub head: Bits<16>,
+    /// Bytes written to its buffers.
+    pub length: Bits<32>,
+    /// The frame's last chain: the driver sees all of a frame's chains or none (VIRTIO_NET_F_MRG_RXBUF).
+    pub last: Bit,
+}
+
+/// A fetcher has taken all that the driver made available.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Idle {
+    /// The queue.
+    pub queue: QueueIndex,
+    /// The index in the available ring from which on it wants to be notified (`avail_event`, virtio 1.2 §2.7.10).
+    pub next: Bits<16>,
+}
+
+/// Chains that an engine has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Credit {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// Of which queue.
+    pub queue: QueueIndex,
+    /// How many more.
+    pub chains: Bits<5>,
+}
 
 /// A control command (virtio 1.2 §5.1.6.5), as far as it fits: class, command, and up to 14 bytes of data.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
