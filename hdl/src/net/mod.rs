@@ -1,3 +1,7 @@
 //! virtio-net functions (virtio 1.2 §5.1). `docs/network.md` is the guide.
 
 pub mod records;
+pub mod registers;
+
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,33 @@ pub struct ControlAnswer {
     /// VIRTIO_NET_OK; else VIRTIO_NET_ERR.
     pub ok: Bit,
 }
+
+/// What the card's owner gives a network device. A change is told to its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Assignment {
+    /// Which device.
+    pub device: Bits<4>,
+    /// Its MAC address, the first byte lowest; the driver sees it at once, whatever it set itself.
+    pub mac: Bits<48>,
+    /// MTU in bytes.
+    pub mtu: Bits<16>,
+    /// VIRTIO_NET_S_LINK_UP.
+    pub link_up: Bit,
+    /// The driver shall announce itself in its network (VIRTIO_NET_S_ANNOUNCE).
+    pub announce: Bit,
+}
+
+/// What a device's driver wants to receive changed (virtio 1.2 §5.1.6.5.1, §5.1.6.5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct FilterUpdate {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// Which device.
+    pub device: Bits<4>,
+    /// Its MAC address, the first byte lowest.
+    pub mac: Bits<48>,
+    /// Unicast frames for any address.
+    pub all_unicast: Bit,
+    /// Multicast frames for any group; broadcasts are always wanted.
+    pub all_multicast: Bit,
+}

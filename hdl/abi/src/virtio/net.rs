@@ -33,6 +33,25 @@ pub mod feature {
     pub const SPEED_DUPLEX: u32 = 63;
 }
 
+/// Feature bits that every network function offers; PF1 offers VIRTIO_F_SR_IOV too.
+pub const OFFERED: u64 = 1 << feature::CSUM
+    | 1 << feature::GUEST_CSUM
+    | 1 << feature::MTU
+    | 1 << feature::MAC
+    | 1 << feature::MRG_RXBUF
+    | 1 << feature::STATUS
+    | 1 << feature::CTRL_VQ
+    | 1 << feature::CTRL_RX
+    | 1 << feature::GUEST_ANNOUNCE
+    | 1 << feature::MQ
+    | 1 << feature::CTRL_MAC_ADDR
+    | 1 << feature::SPEED_DUPLEX
+    | 1 << super::feature::INDIRECT_DESC
+    | 1 << super::feature::EVENT_IDX
+    | 1 << super::feature::VERSION_1
+    | 1 << super::feature::ACCESS_PLATFORM
+    | 1 << super::feature::RING_RESET;
+
 /// Byte offsets in the device configuration (§5.1.4).
 pub mod config {
     /// MAC address (6 bytes).
@@ -81,14 +100,26 @@ pub mod control {
     pub const ERR: u8 = 1;
     /// VIRTIO_NET_CTRL_RX: PROMISC, ALLMULTI, ALLUNI, NOMULTI, NOUNI, NOBCAST are commands 0 to 5.
     pub const RX: u8 = 0;
+    /// VIRTIO_NET_CTRL_RX_PROMISC.
+    pub const RX_PROMISC: u8 = 0;
+    /// VIRTIO_NET_CTRL_RX_ALLMULTI.
+    pub const RX_ALLMULTI: u8 = 1;
     /// VIRTIO_NET_CTRL_MAC: TABLE_SET is 0, ADDR_SET 1.
     pub const MAC: u8 = 1;
+    /// VIRTIO_NET_CTRL_MAC_TABLE_SET.
+    pub const MAC_TABLE_SET: u8 = 0;
+    /// VIRTIO_NET_CTRL_MAC_ADDR_SET.
+    pub const MAC_ADDR_SET: u8 = 1;
     /// VIRTIO_NET_CTRL_VLAN: ADD is 0, DEL 1.
     pub const VLAN: u8 = 2;
     /// VIRTIO_NET_CTRL_ANNOUNCE: ACK is 0.
     pub const ANNOUNCE: u8 = 3;
     /// VIRTIO_NET_CTRL_MQ: VQ_PAIRS_SET is 0.
     pub const MQ: u8 = 4;
+    /// VIRTIO_NET_CTRL_ANNOUNCE_ACK.
+    pub const ANNOUNCE_ACK: u8 = 0;
+    /// VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET.
+    pub const MQ_PAIRS_SET: u8 = 0;
 }
 
 /// The largest frame, from destination address to payload, without FCS.
