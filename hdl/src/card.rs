@@ -101,6 +101,13 @@ impl Logic for Card {
         self.writer.link.next = self.front.link.val();
         Source::<Bits<5>>::join(&mut self.front.flr, &mut self.nvme.flr);
         Source::<Bits<5>>::join(&mut self.nvme.flr_done, &mut self.front.flr_done);
+        // There is no PF1 in the profiles of this card.
+        self.front.network.ready.next = false;
+        self.front.network_response.valid.next = false;
+        self.front.network_response.data.next = RegisterResponse { data: bits::<64>(0) };
+        self.front.network_flr.ready.next = false;
+        self.front.network_flr_done.valid.next = false;
+        self.front.network_flr_done.data.next = bits::<5>(0);
         Source::<InterruptRequest>::join(&mut self.nvme.interrupt, &mut self.front.interrupt);
         Source::<Bits<4>>::join(&mut self.management.attribute_changed, &mut self.nvme.attribute_changed);
         self.nvme.volume.next = self.management.volume.val();

@@ -10,7 +10,7 @@ pub const FUNCTION_BITS: usize = 5;
 
 /// PF0, management.
 pub const PF_MANAGEMENT: u8 = 0;
-/// PF1, network. Its place in the numbering; the function itself is not built yet.
+/// PF1, network (virtio-net).
 pub const PF_NETWORK: u8 = 1;
 /// PF2, storage (NVMe).
 pub const PF_STORAGE: u8 = 2;
@@ -126,7 +126,7 @@ pub const BAR0_EXCEPTION: u64 = 0x0800;
 
 /// PCI vendor ID of all functions: one that the PCI-SIG has not assigned, until Nitride has its own.
 pub const VENDOR_ID: u16 = 0x4e54;
-/// Device IDs: PF0, PF1 and its VFs, PF2, PF2's VFs.
+/// Device ID of PF0. Those of PF1 and its VFs are virtio's.
 pub const DEVICE_MANAGEMENT: u16 = 0x0001;
 /// Device ID of PF2.
 pub const DEVICE_STORAGE: u16 = 0x0003;

@@ -135,6 +135,13 @@ pub const MSIX_TABLE: u16 = MSIX + 4;
 /// PBA Offset and BIR.
 pub const MSIX_PBA: u16 = MSIX + 8;
 
+/// First of the virtio capabilities (virtio 1.2 §4.1.4).
+pub const VIRTIO: u16 = 0xa0;
+/// Vendor-specific capability ID.
+pub const VIRTIO_ID: u32 = 0x09;
+/// Bytes of a virtio capability; the one for notifications has 4 more.
+pub const VIRTIO_BYTES: u16 = 16;
+
 /// First extended capability.
 pub const EXTENDED: u16 = 0x100;
 /// Advanced Error Reporting (PCIe 4.0 §7.8.4); PFs.

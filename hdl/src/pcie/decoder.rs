@@ -3,15 +3,17 @@
 use nitride_abi::card;
 use nitride_lang::prelude::*;
 
-use super::request::{Aperture, Apertures};
+use super::request::{Aperture, Apertures, VfAperture};
 
 const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
+const NETWORK: u64 = card::PF_NETWORK as u64;
+const NETWORK_VFS: u64 = card::VF_NETWORK_FIRST as u64;
 const STORAGE: u64 = card::PF_STORAGE as u64;
 const STORAGE_VFS: u64 = card::VF_STORAGE_FIRST as u64;
 /// Address bits inside of a BAR.
 const OFFSET: usize = card::BAR0_SIZE.ilog2() as usize;
 
-/// Distances of VFs' BARs that are there: see [`Apertures::stride`].
+/// Distances of VFs' BARs that are there: see [`VfAperture::stride`].
 const STRIDES: usize = 5;
 
 /// A decoded address.
@@ -28,7 +30,25 @@ fn inside(aperture: Aperture, page: Bits<50>) -> Bit {
     aperture.enable && aperture.base == page
 }
 
-/// Decodes addresses: PF0's and PF2's BAR0, and those of PF2's VFs, VF n at `base + n * stride` (PCIe 4.0 §9.3.3.14).
+/// The VF at a distance (units of 16 KiB) from the first one's BAR. The part of a VF's aperture that is beyond its 16 KiB, where pages are
+/// larger, is nobody's.
+#[hdl_fn]
+fn vf_at(vfs: VfAperture, distance: Bits<50>, first: u64) -> Hit {
+    let mut number = distance.get_bits::<4>(0);
+    let mut beyond = (distance >> 4).any();
+    for i in 1..STRIDES {
+        if vfs.stride == i as u64 {
+            number = distance.get_bits::<4>(2 * i);
+            beyond = (distance >> (2 * i as u64 + 4)).any() || (distance & ((1u64 << (2 * i)) - 1)).any();
+        }
+    }
+    Hit {
+        valid: vfs.first.enable && !beyond && number < vfs.count,
+        function: bit_cast::<5, 4>(number) + first,
+    }
+}
+
+/// Decodes addresses: the PFs' BAR0s, and those of the VFs of PF1 and PF2, VF n at `first + n * stride` (PCIe 4.0 §9.3.3.14).
 /// Latency 2 cycles, one address each cycle, no back-pressure.
 #[derive(LogicBlock, Default)]
 pub struct Decoder {
@@ -40,10 +60,10 @@ pub struct Decoder {
     pub address: Signal<In, Bits<64>>,
     /// What `address` hit 2 cycles ago.
     pub hit: Signal<Out, Hit>,
-    management: Reg<Bit>,
-    storage: Reg<Bit>,
-    // The address relative to the first VF's BAR, in units of 16 KiB.
-    distance: Reg<Bits<50>>,
+    physical: Reg<Hit>,
+    // The address relative to a PF's first VF's BAR, in units of 16 KiB.
+    network: Reg<Bits<50>>,
+    storage: Reg<Bits<50>>,
     result: Reg<Hit>,
 }
 
@@ -52,29 +72,26 @@ impl Logic for Decoder {
     fn update(&mut self) {
         let a = self.apertures.val();
         let page = self.address.val().get_bits::<50>(OFFSET);
-        self.management.d.next = inside(a.management, page);
-        self.storage.d.next = inside(a.storage, page);
-        self.distance.d.next = page - a.vfs.base;
+        self.physical.d.next = if inside(a.management, page) {
+            Hit { valid: true, function: bits::<5>(MANAGEMENT) }
+        } else if inside(a.network, page) {
+            Hit { valid: true, function: bits::<5>(NETWORK) }
+        } else {
+            Hit { valid: inside(a.storage, page), function: bits::<5>(STORAGE) }
+        };
+        self.network.d.next = page - a.network_vfs.first.base;
+        self.storage.d.next = page - a.storage_vfs.first.base;
 
-        // The part of a VF's aperture that is beyond its 16 KiB, where pages are larger, is nobody's.
-        let d = self.distance.q.val();
-        let mut number = d.get_bits::<4>(0);
-        let mut beyond = (d >> 4).any();
-        for i in 1..STRIDES {
-            if a.stride == i as u64 {
-                number = d.get_bits::<4>(2 * i);
-                beyond = (d >> (2 * i as u64 + 4)).any() || (d & ((1u64 << (2 * i)) - 1)).any();
-            }
-        }
-        let vf = a.vfs.enable && !beyond && number < a.count;
-        let pf = self.management.q.val() || self.storage.q.val();
-        let mut function = bit_cast::<5, 4>(number) + STORAGE_VFS;
-        if self.management.q.val() {
-            function = bits::<5>(MANAGEMENT);
-        } else if self.storage.q.val() {
-            function = bits::<5>(STORAGE);
-        }
-        self.result.d.next = Hit { valid: pf || vf, function: function };
+        let physical = self.physical.q.val();
+        let network = vf_at(a.network_vfs, self.network.q.val(), NETWORK_VFS);
+        let storage = vf_at(a.storage_vfs, self.storage.q.val(), STORAGE_VFS);
+        self.result.d.next = if physical.valid {
+            physical
+        } else if network.valid {
+            network
+        } else {
+            storage
+        };
         self.hit.next = self.result.q.val();
     }
 }

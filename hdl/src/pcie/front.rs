@@ -1,10 +1,11 @@
 //! The target side of PCIe.
 
+use nitride_abi::card;
 use nitride_abi::management::{COUNTER_COUNT, Counter};
 use nitride_lang::prelude::*;
 
 use super::completer::Completer;
-use super::config::Config;
+use super::config::{Config, physical_of};
 use super::faults::Faults;
 use super::messenger::Messenger;
 use super::msix::Msix;
@@ -42,6 +43,10 @@ pub struct Front {
     pub nvme: Source<RegisterRequest>,
     /// Their answers.
     pub nvme_response: Sink<RegisterResponse>,
+    /// Accesses to virtio structures.
+    pub network: Source<RegisterRequest>,
+    /// Their answers.
+    pub network_response: Sink<RegisterResponse>,
     /// Accesses to PF0's registers.
     pub management: Source<RegisterRequest>,
     /// Their answers.
@@ -56,6 +61,10 @@ pub struct Front {
     pub flr: Source<Bits<5>>,
     /// NVMe functions whose reset is complete.
     pub flr_done: Sink<Bits<5>>,
+    /// Network functions in reset.
+    pub network_flr: Source<Bits<5>>,
+    /// Network functions whose reset is complete.
+    pub network_flr_done: Sink<Bits<5>>,
     /// Pulses, by `Counter`.
     pub events: Signal<Out, Bits<COUNTER_COUNT>>,
     /// Something is being done.
@@ -69,6 +78,7 @@ pub struct Front {
     faults: Faults,
     messenger: Messenger,
     messages: StreamArbiter<TlpBeat, 2>,
+    over: StreamArbiter<Bits<5>, 2>,
 }
 
 impl Front {
@@ -83,6 +93,8 @@ impl Front {
             read_error: Signal::default(),
             nvme: Source::default(),
             nvme_response: Sink::default(),
+            network: Source::default(),
+            network_response: Sink::default(),
             management: Source::default(),
             management_response: Sink::default(),
             interrupt: Sink::default(),
@@ -90,6 +102,9 @@ impl Front {
             link: Signal::default(),
             flr: Source::default(),
             flr_done: Sink::default(),
+            network_flr: Source::default(),
+            network_flr_done: Sink::default(),
+            over: StreamArbiter::default(),
             events: Signal::default(),
             busy: Signal::default(),
             receiver: Receiver::default(),
@@ -123,6 +138,8 @@ impl Logic for Front {
         self.msix.response.join(&mut self.target.msix_response);
         self.nvme.link(&mut self.target.nvme);
         self.nvme_response.link(&mut self.target.nvme_response);
+        self.network.link(&mut self.target.network);
+        self.network_response.link(&mut self.target.network_response);
         self.management.link(&mut self.target.management);
         self.management_response.link(&mut self.target.management_response);
         self.target.completion.join(&mut self.responder.sink);
@@ -138,8 +155,18 @@ impl Logic for Front {
         self.messages.last.next = !bits::<2>(0);
         self.interrupts.link(&mut self.messages.source);
         self.configuration.flr.join(&mut self.msix.flr);
-        self.flr.link(&mut self.msix.cleared);
-        self.flr_done.link(&mut self.configuration.flr_done);
+        let cleared = self.msix.cleared.data.val();
+        let of_network = physical_of(cleared) == card::PF_NETWORK as u64;
+        self.flr.data.next = cleared;
+        self.flr.valid.next = self.msix.cleared.valid.val() && !of_network;
+        self.network_flr.data.next = cleared;
+        self.network_flr.valid.next = self.msix.cleared.valid.val() && of_network;
+        self.msix.cleared.ready.next =
+            if of_network { self.network_flr.ready.val() } else { self.flr.ready.val() };
+        self.flr_done.link(&mut self.over.sink[0]);
+        self.network_flr_done.link(&mut self.over.sink[1]);
+        self.over.last.next = !bits::<2>(0);
+        self.over.source.join(&mut self.configuration.flr_done);
         self.msix.update.next = self.configuration.update.val();
         self.msix.link.next = self.configuration.link.val();
         self.update.next = self.configuration.update.val();

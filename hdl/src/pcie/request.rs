@@ -148,17 +148,28 @@ pub struct Aperture {
     pub base: Bits<50>,
 }
 
+/// Where the registers of a PF's VFs are.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct VfAperture {
+    /// BAR0 of the first VF; those of the others follow.
+    pub first: Aperture,
+    /// How many VFs there are.
+    pub count: Bits<4>,
+    /// Distance of two VFs' BARs, 16 KiB or the system page size: 16 KiB (0), 64 KiB (1), 256 KiB (2), 1 MiB (3), 4 MiB (4).
+    pub stride: Bits<3>,
+}
+
 /// Where the functions' registers are in the host's address space.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Apertures {
     /// BAR0 of PF0.
     pub management: Aperture,
+    /// BAR0 of PF1.
+    pub network: Aperture,
     /// BAR0 of PF2.
     pub storage: Aperture,
-    /// BAR0 of PF2's first VF; those of the others follow.
-    pub vfs: Aperture,
-    /// How many VFs there are.
-    pub count: Bits<4>,
-    /// Distance of two VFs' BARs, 16 KiB or the system page size: 16 KiB (0), 64 KiB (1), 256 KiB (2), 1 MiB (3), 4 MiB (4).
-    pub stride: Bits<3>,
+    /// BAR0 of PF1's VFs.
+    pub network_vfs: VfAperture,
+    /// BAR0 of PF2's VFs.
+    pub storage_vfs: VfAperture,
 }

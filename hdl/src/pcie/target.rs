@@ -4,10 +4,12 @@ use nitride_abi::card;
 use nitride_abi::management::{COUNTER_COUNT, Counter};
 use nitride_lang::prelude::*;
 
+use super::config::physical_of;
 use super::decoder::Decoder;
 use super::request::{Apertures, Completion, ConfigRequest, ConfigResponse, Outcome, Request, RequestKind};
 use crate::bus::{ErrorKind, ErrorReport, LinkConfig, RegisterRequest, RegisterResponse};
 
+const NETWORK: u64 = card::PF_NETWORK as u64;
 const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
 /// The offset bit that tells MSI-X structures from the other registers.
 const MSIX_BIT: usize = card::BAR0_MSIX_TABLE.ilog2() as usize;
@@ -31,6 +33,8 @@ pub enum Unit {
     Management,
     /// NVMe registers and doorbells.
     Nvme,
+    /// virtio structures.
+    Network,
     /// MSI-X tables and PBAs.
     Msix,
 }
@@ -85,6 +89,10 @@ pub struct Target {
     pub nvme: Source<RegisterRequest>,
     /// From NVMe registers.
     pub nvme_response: Sink<RegisterResponse>,
+    /// To virtio structures.
+    pub network: Source<RegisterRequest>,
+    /// From virtio structures.
+    pub network_response: Sink<RegisterResponse>,
     /// To the MSI-X structures.
     pub msix: Source<RegisterRequest>,
     /// From the MSI-X structures.
@@ -131,6 +139,8 @@ fn unit_of(request: Request, hit: Bit, function: Bits<5>) -> Unit {
             Unit::Management
         } else if request.address.get_bit(MSIX_BIT) {
             Unit::Msix
+        } else if physical_of(function) == NETWORK {
+            Unit::Network
         } else {
             Unit::Nvme
         };
@@ -191,12 +201,15 @@ impl Logic for Target {
         self.management.data.next = word;
         self.nvme.valid.next = route && unit == Unit::Nvme;
         self.nvme.data.next = word;
+        self.network.valid.next = route && unit == Unit::Network;
+        self.network.data.next = word;
         self.msix.valid.next = route && unit == Unit::Msix;
         self.msix.data.next = word;
         let taken = match unit {
             Unit::Config => self.config.ready.val(),
             Unit::Management => self.management.ready.val(),
             Unit::Nvme => self.nvme.ready.val(),
+            Unit::Network => self.network.ready.val(),
             _ => self.msix.ready.val(),
         };
 
@@ -204,17 +217,20 @@ impl Logic for Target {
         self.config_response.ready.next = wait && unit == Unit::Config;
         self.management_response.ready.next = wait && unit == Unit::Management;
         self.nvme_response.ready.next = wait && unit == Unit::Nvme;
+        self.network_response.ready.next = wait && unit == Unit::Network;
         self.msix_response.ready.next = wait && unit == Unit::Msix;
         let answered = match unit {
             Unit::Config => self.config_response.valid.val(),
             Unit::Management => self.management_response.valid.val(),
             Unit::Nvme => self.nvme_response.valid.val(),
+            Unit::Network => self.network_response.valid.val(),
             _ => self.msix_response.valid.val(),
         };
         let answer = match unit {
             Unit::Config => bit_cast::<64, 32>(self.config_response.data.val().data),
             Unit::Management => self.management_response.data.val().data,
             Unit::Nvme => self.nvme_response.data.val().data,
+            Unit::Network => self.network_response.data.val().data,
             _ => self.msix_response.data.val().data,
         };
 

@@ -66,6 +66,8 @@ pub mod config {
     pub const SPEED: u16 = 12;
     /// Duplex (8 bits): 1 is full.
     pub const DUPLEX: u16 = 16;
+    /// Size of the structure, to a multiple of 8.
+    pub const BYTES: u16 = 24;
     /// VIRTIO_NET_S_LINK_UP in the status.
     pub const LINK_UP: u16 = 1;
     /// VIRTIO_NET_S_ANNOUNCE in the status.

@@ -5,18 +5,21 @@ use nitride_abi::{card, pci};
 use nitride_lang::prelude::*;
 
 use super::errors::ErrorLog;
+use super::physical::Vfs;
 use super::settings::Settings;
-use super::store::{Access, DW_BITS, KIND_BITS, Operation, Place, Store, kind_of};
+use super::store::{Access, DW_BITS, Operation, Place, Store, is_physical, kind_of, physical_of};
 use crate::bus::{ErrorReport, FunctionState, FunctionUpdate, LinkConfig};
 use crate::pcie::request::{Apertures, ConfigRequest, ConfigResponse, ErrorMessage, Outcome};
 use crate::profile::Profile;
 
 const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
 const STORAGE: u64 = card::PF_STORAGE as u64;
-const VFS: u64 = card::VF_STORAGE_FIRST as u64;
+const NETWORK: u64 = card::PF_NETWORK as u64;
+const NETWORK_VFS: u64 = card::VF_NETWORK_FIRST as u64;
+const STORAGE_VFS: u64 = card::VF_STORAGE_FIRST as u64;
 const KIND_MANAGEMENT: u64 = Kind::Management as u64;
+const KIND_NETWORK: u64 = Kind::Network as u64;
 const KIND_STORAGE: u64 = Kind::Storage as u64;
-const KIND_VF: u64 = Kind::StorageVf as u64;
 
 const COMMAND: u64 = pci::COMMAND as u64 / 4;
 const MEMORY: usize = pci::COMMAND_MEMORY.ilog2() as usize;
@@ -84,7 +87,7 @@ pub enum Job {
 ///   function that is reset. Requests to a function that is not there, VFs that are not enabled included, get UR; to one in reset, CRS.
 /// - `update` broadcasts a function's state when a register that contributes to it was written.
 /// - A function-level reset (of the PF: of its VFs too), or VF Enable being cleared (of all VFs), restores the configuration
-///   space, broadcasts a state of zeros, gives NVMe functions to `flr`, and lasts until `flr_done` names them.
+///   space, broadcasts a state of zeros, gives all but PF0 to `flr`, and lasts until `flr_done` names them.
 /// - `errors` are logged in Status, Device Status and AER, and become messages: see [`ErrorLog`]. Requests wait meanwhile, 100 cycles at most.
 #[derive(LogicBlock)]
 pub struct Config {
@@ -113,6 +116,7 @@ pub struct Config {
     /// A request is being served, or its consequences.
     pub busy: Signal<Out, Bit>,
     total_vfs: Constant<Bits<4>>,
+    network: Constant<Bit>,
     store: Store,
     settings: Settings,
     // Functions whose reset is not complete.
@@ -122,9 +126,9 @@ pub struct Config {
     current: Reg<ConfigRequest>,
     answer: Reg<ConfigResponse>,
     job: Reg<Job>,
-    // The walk's last function; then PF2.
+    // The walk's last function; then its PF.
     last: Reg<Bits<5>>,
-    then_storage: Reg<Bit>,
+    then_physical: Reg<Bit>,
     gathered: Reg<FunctionState>,
     asleep: Reg<Bit>,
     log: ErrorLog,
@@ -134,9 +138,10 @@ impl Config {
     /// The configuration space of a card of this profile.
     ///
     /// # Panics
-    /// If the profile's VFs are not 1 to 15.
+    /// If the profile's VFs are not 1 to 15, or more than 8 with PF1.
     pub fn new(profile: &Profile) -> Self {
-        assert!((1..=15).contains(&profile.vfs), "{} VFs: the card has 1 to 15", profile.vfs);
+        let most = if profile.network { card::VF_STORAGE_FIRST - card::VF_NETWORK_FIRST } else { 15 };
+        assert!((1..=most).contains(&profile.vfs), "{} VFs: the card has 1 to {most}", profile.vfs);
         Self {
             clock: Signal::default(),
             request: Sink::default(),
@@ -151,6 +156,7 @@ impl Config {
             reset: Signal::default(),
             busy: Signal::default(),
             total_vfs: Constant::new(u64::from(profile.vfs).into()),
+            network: Constant::new(profile.network),
             store: Store::new(profile),
             settings: Settings::default(),
             resetting: Ram::default(),
@@ -160,7 +166,7 @@ impl Config {
             answer: Reg::default(),
             job: Reg::default(),
             last: Reg::default(),
-            then_storage: Reg::default(),
+            then_physical: Reg::default(),
             gathered: Reg::default(),
             asleep: Reg::default(),
             log: ErrorLog::default(),
@@ -168,12 +174,24 @@ impl Config {
     }
 }
 
+/// A place of a PF that has VFs.
+#[hdl_fn]
+fn is_virtualized(place: Place) -> Bit {
+    place.kind == KIND_STORAGE || place.kind == KIND_NETWORK
+}
+
+/// Number `number` is one of the VFs that begin at `first`.
+#[hdl_fn]
+fn is_vf(vfs: Vfs, number: Bits<8>, first: u64) -> Bit {
+    vfs.enable && (number - first) < bit_cast::<8, 4>(vfs.count)
+}
+
 /// RW bits that are written 0 whatever the host writes: of a VF BAR those inside of a page, where pages are larger than the
 /// BAR (PCIe 4.0 §9.3.3.14).
 #[hdl_fn]
 fn forced(place: Place, stride: Bits<3>) -> Bits<32> {
     let mut zero = bits::<32>(0);
-    if place.kind == KIND_STORAGE && place.dw == VF_BAR {
+    if is_virtualized(place) && place.dw == VF_BAR {
         for i in 1..5 {
             if stride == i as u64 {
                 zero = bits::<32>((1u64 << (BAR_OFFSET + 2 * i)) - 1);
@@ -188,7 +206,7 @@ fn forced(place: Place, stride: Bits<3>) -> Bits<32> {
 #[hdl_fn]
 fn held(place: Place, data: Bits<32>, enabled: Bit) -> Bits<32> {
     let mut hold = bits::<32>(0);
-    if place.kind == KIND_STORAGE && place.dw == NUM_VFS && enabled {
+    if is_virtualized(place) && place.dw == NUM_VFS && enabled {
         hold = bits::<32>(0xffff);
     } else if place.dw == POWER && data.get_bit(0) != data.get_bit(1) {
         hold = bits::<32>(POWER_STATE);
@@ -202,11 +220,15 @@ impl Logic for Config {
         let state = self.state.q.val();
         let place = self.place.q.val();
         let current = self.current.q.val();
-        let vfs = self.settings.vfs.val();
+        let network = self.settings.network_vfs.val();
+        let storage = self.settings.storage_vfs.val();
         let value = self.store.value.val();
         let result = self.store.result.val();
         let job = self.job.q.val();
-        let is_pf = place.kind != KIND_VF;
+        let is_pf = is_physical(place.function);
+        let of_network = physical_of(place.function) == NETWORK;
+        let vfs = if of_network { network } else { storage };
+        let first: Bits<5> = if of_network { bits::<5>(NETWORK_VFS) } else { bits::<5>(STORAGE_VFS) };
 
         self.store.place.next = place;
         self.store.access.next = Access {
@@ -219,6 +241,7 @@ impl Logic for Config {
         self.message.link(&mut self.log.message);
         self.log.grant.next = state == ControlState::Idle && !self.request.valid.val();
         self.log.there.next = false;
+        self.log.network.next = self.network.val();
         self.log.value.next = value;
         self.resetting.read_address.next = place.function;
         self.settings.place.next = place;
@@ -242,9 +265,11 @@ impl Logic for Config {
                 } else {
                     bit_cast::<8, 5>(self.errors.data.val().function)
                 };
-                let number = target - VFS;
-                let vf = vfs.enable && number < bit_cast::<8, 4>(vfs.count);
-                let there = target == MANAGEMENT || target == STORAGE || vf;
+                let vf = is_vf(network, target, NETWORK_VFS) || is_vf(storage, target, STORAGE_VFS);
+                let there = target == MANAGEMENT
+                    || target == STORAGE
+                    || (target == NETWORK && self.network.val())
+                    || vf;
                 let function = target.get_bits::<5>(0);
                 let stored = self.request.data.val().register < LAST;
                 let dw = self.request.data.val().register.get_bits::<DW_BITS>(0);
@@ -267,11 +292,11 @@ impl Logic for Config {
                 self.state.d.next = ControlState::Apply;
             }
             ControlState::Apply => {
-                let control = is_pf && place.kind == KIND_STORAGE && place.dw == VF_CONTROL;
+                let control = is_virtualized(place) && place.dw == VF_CONTROL;
                 let flr = place.dw == DEVICE && current.enable.get_bit(1) && current.data.get_bit(FLR);
                 let some = vfs.enable && vfs.count.any();
                 let disabled = some && !result.get_bit(VF_ENABLE);
-                let final_vf = bit_cast::<5, 4>(vfs.count) + (VFS - 1);
+                let final_vf = bit_cast::<5, 4>(vfs.count) + first - 1;
                 self.state.d.next = ControlState::Respond;
                 if self.resetting.read_data.val() {
                     self.answer.d.next = ConfigResponse { outcome: Outcome::Retry, data: bits::<32>(0) };
@@ -283,25 +308,25 @@ impl Logic for Config {
                     self.settings.write.next = true;
                     self.settings.capture.next = true;
                     self.last.d.next = place.function;
-                    self.then_storage.d.next = false;
+                    self.then_physical.d.next = false;
                     if flr {
                         self.job.d.next = Job::Reset;
                         self.state.d.next = ControlState::Start;
-                        if place.kind == KIND_STORAGE && some {
-                            self.place.d.next.function = bits::<5>(VFS);
-                            self.place.d.next.kind = bits::<KIND_BITS>(KIND_VF);
+                        if is_virtualized(place) && some {
+                            self.place.d.next.function = first;
+                            self.place.d.next.kind = kind_of(first);
                             self.last.d.next = final_vf;
-                            self.then_storage.d.next = true;
+                            self.then_physical.d.next = true;
                         }
                     } else if control {
                         self.state.d.next = ControlState::Start;
                         self.job.d.next = if disabled { Job::Reset } else { Job::Publish };
-                        self.place.d.next.function = bits::<5>(VFS);
-                        self.place.d.next.kind = bits::<KIND_BITS>(KIND_VF);
+                        self.place.d.next.function = first;
+                        self.place.d.next.kind = kind_of(first);
                         self.last.d.next = if disabled {
                             final_vf
                         } else {
-                            bit_cast::<5, 4>(self.total_vfs.val()) + (VFS - 1)
+                            bit_cast::<5, 4>(self.total_vfs.val()) + first - 1
                         };
                     } else if place.dw == COMMAND || place.dw == POWER || place.dw == MSIX {
                         self.job.d.next = Job::Publish;
@@ -340,8 +365,8 @@ impl Logic for Config {
                 self.state.d.next = ControlState::GatherTake;
             }
             ControlState::GatherTake => {
-                let number = bit_cast::<8, 5>(place.function) - VFS;
-                let enabled = is_pf || (vfs.enable && number < bit_cast::<8, 4>(vfs.count));
+                let number = place.function - first;
+                let enabled = is_pf || (vfs.enable && number < bit_cast::<5, 4>(vfs.count));
                 self.state.d.next = ControlState::GatherFetch;
                 if place.dw == COMMAND {
                     self.gathered.d.next.bus_master = enabled && value.get_bit(BUS_MASTER);
@@ -377,11 +402,12 @@ impl Logic for Config {
                 self.state.d.next = ControlState::Start;
                 if place.function != self.last.q.val() {
                     self.place.d.next.function = place.function + 1;
-                } else if self.then_storage.q.val() {
-                    self.then_storage.d.next = false;
-                    self.place.d.next.function = bits::<5>(STORAGE);
-                    self.place.d.next.kind = bits::<KIND_BITS>(KIND_STORAGE);
-                    self.last.d.next = bits::<5>(STORAGE);
+                } else if self.then_physical.q.val() {
+                    let physical = physical_of(place.function);
+                    self.then_physical.d.next = false;
+                    self.place.d.next.function = physical;
+                    self.place.d.next.kind = kind_of(physical);
+                    self.last.d.next = physical;
                 } else {
                     self.state.d.next = ControlState::Respond;
                 }

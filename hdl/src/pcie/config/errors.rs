@@ -79,6 +79,8 @@ pub struct ErrorLog {
     pub errors: Sink<ErrorReport>,
     /// The store is free, and this block's until `active` ends.
     pub grant: Signal<In, Bit>,
+    /// There is PF1.
+    pub network: Signal<In, Bit>,
     /// The function of the error that is offered is there.
     pub there: Signal<In, Bit>,
     /// An error is being logged.
@@ -296,7 +298,7 @@ impl Logic for ErrorLog {
                     if report.specific || function == LAST {
                         self.step.d.next = Step::Idle;
                     } else {
-                        self.subject.d.next = physical_after(function);
+                        self.subject.d.next = physical_after(function, self.network.val());
                         self.step.d.next = Step::Severity;
                     }
                 }

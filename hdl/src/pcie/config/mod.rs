@@ -2,10 +2,12 @@
 
 mod control;
 mod errors;
+mod physical;
 mod settings;
 mod store;
 
 pub use control::Config;
+pub use store::physical_of;
 #[cfg(test)]
 pub use {
     errors::ErrorLog,

@@ -14,39 +14,54 @@ const RAM_BITS: usize = DW_BITS + nitride_abi::card::FUNCTION_BITS;
 const ROM_BITS: usize = DW_BITS + KIND_BITS;
 
 const MANAGEMENT: u64 = card::PF_MANAGEMENT as u64;
+const NETWORK: u64 = card::PF_NETWORK as u64;
 const STORAGE: u64 = card::PF_STORAGE as u64;
-const KIND_MANAGEMENT: u64 = Kind::Management as u64;
-const KIND_STORAGE: u64 = Kind::Storage as u64;
-const KIND_VF: u64 = Kind::StorageVf as u64;
+const STORAGE_VFS: u64 = card::VF_STORAGE_FIRST as u64;
 
 /// The kind of a function that is there.
 #[hdl_fn]
 pub fn kind_of(function: Bits<5>) -> Bits<KIND_BITS> {
     if function == MANAGEMENT {
-        bits::<KIND_BITS>(KIND_MANAGEMENT)
+        bits::<KIND_BITS>(Kind::Management as u64)
+    } else if function == NETWORK {
+        bits::<KIND_BITS>(Kind::Network as u64)
     } else if function == STORAGE {
-        bits::<KIND_BITS>(KIND_STORAGE)
+        bits::<KIND_BITS>(Kind::Storage as u64)
+    } else if function < STORAGE_VFS {
+        bits::<KIND_BITS>(Kind::NetworkVf as u64)
     } else {
-        bits::<KIND_BITS>(KIND_VF)
+        bits::<KIND_BITS>(Kind::StorageVf as u64)
     }
 }
 
 /// Whether a function that is there is a PF.
 #[hdl_fn]
 pub fn is_physical(function: Bits<5>) -> Bit {
-    function == MANAGEMENT || function == STORAGE
+    function <= STORAGE
 }
 
 /// The PF of a VF; a PF itself.
 #[hdl_fn]
 pub fn physical_of(function: Bits<5>) -> Bits<5> {
-    if function == MANAGEMENT { function } else { bits::<5>(STORAGE) }
+    if is_physical(function) {
+        function
+    } else if function < STORAGE_VFS {
+        bits::<5>(NETWORK)
+    } else {
+        bits::<5>(STORAGE)
+    }
 }
 
-/// The PF after a PF.
+/// The PF after a PF, after the last the first. Without PF1, PF2 comes after PF0.
 #[hdl_fn]
-pub fn physical_after(function: Bits<5>) -> Bits<5> {
-    if function == MANAGEMENT { bits::<5>(STORAGE) } else { bits::<5>(MANAGEMENT) }
+pub fn physical_after(function: Bits<5>, network: Bit) -> Bits<5> {
+    if function == STORAGE {
+        bits::<5>(MANAGEMENT)
+    } else if function == NETWORK || !network {
+        bits::<5>(STORAGE)
+    } else {
+        bits::<5>(NETWORK)
+    }
 }
 
 /// A DW of a function.
@@ -126,17 +141,17 @@ pub struct Store {
 impl Store {
     /// The store of a card of this profile, every function in its reset state.
     pub fn new(profile: &Profile) -> Self {
-        let vfs = profile.vfs;
+        let layout = profile.layout();
         let dw = |index: usize| (index % space::DWS * 4) as u16;
         let mask = |field: fn(Register) -> u32| {
             let all = Kind::ALL
                 .iter()
-                .flat_map(|kind| (0..space::DWS).map(move |i| space::register(*kind, vfs, dw(i))));
+                .flat_map(|kind| (0..space::DWS).map(move |i| space::register(*kind, layout, dw(i))));
             Rom::new(all.map(|register| u64::from(field(register)).into()).collect())
         };
         let reset = |i: usize| {
-            let kind = Kind::of((i / space::DWS) as u8, vfs);
-            kind.map_or(0, |kind| u64::from(space::register(kind, vfs, dw(i)).reset)).into()
+            let kind = Kind::of((i / space::DWS) as u8, profile.vfs);
+            kind.map_or(0, |kind| u64::from(space::register(kind, layout, dw(i)).reset)).into()
         };
         Self {
             clock: Signal::default(),

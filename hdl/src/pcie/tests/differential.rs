@@ -9,7 +9,7 @@ use crate::pcie::decoder::Decoder;
 use crate::pcie::faults::Faults;
 use crate::pcie::messenger::Messenger;
 use crate::pcie::request::{
-    Aperture, Apertures, ConfigRequest, ErrorMessage, Request, RequestKind, Severity,
+    Aperture, Apertures, ConfigRequest, ErrorMessage, Request, RequestKind, Severity, VfAperture,
 };
 use crate::pcie::{Completer, Config, Front, Msix, Receiver, Target};
 use crate::profile::Profile;
@@ -61,13 +61,17 @@ fn aperture(rng: &mut Rng) -> Aperture {
     Aperture { enable: rng.chance(3, 4), base: (rng.below(4) << 4).into() }
 }
 
+fn vf_aperture(rng: &mut Rng) -> VfAperture {
+    VfAperture { first: aperture(rng), count: rng.bits(), stride: rng.below(5).into() }
+}
+
 fn apertures(rng: &mut Rng) -> Apertures {
     Apertures {
         management: aperture(rng),
+        network: aperture(rng),
         storage: aperture(rng),
-        vfs: aperture(rng),
-        count: rng.bits(),
-        stride: rng.below(5).into(),
+        network_vfs: vf_aperture(rng),
+        storage_vfs: vf_aperture(rng),
     }
 }
 
@@ -122,6 +126,8 @@ fn target() {
             uut.nvme.ready.next = rng.bit();
             uut.nvme_response.valid.next = rng.bit();
             uut.nvme_response.data.next = rng.value();
+            uut.network_response.valid.next = rng.bit();
+            uut.network_response.data.next = rng.value();
             uut.msix.ready.next = rng.bit();
             uut.msix_response.valid.next = rng.bit();
             uut.msix_response.data.next = rng.value();
@@ -157,7 +163,7 @@ fn settings() {
         |uut, rng| {
             uut.write.next = rng.bit();
             uut.place.next =
-                Place { function: rng.bits(), kind: rng.below(3).into(), dw: rng.pick(&dws).into() };
+                Place { function: rng.bits(), kind: rng.below(5).into(), dw: rng.pick(&dws).into() };
             uut.value.next = rng.bits();
             uut.total_vfs.next = 8u64.into();
             uut.bus.next = rng.bits();
@@ -298,7 +304,7 @@ fn msix() {
 fn front() {
     differential(
         "pcie-front",
-        || Front::new(&Profile::LAB),
+        || Front::new(&Profile { network: true, ..Profile::LAB }),
         |uut, rng| {
             uut.rx.valid.next = rng.chance(3, 4);
             uut.rx.data.next = random_beat(rng);
@@ -309,6 +315,8 @@ fn front() {
             uut.nvme.ready.next = rng.bit();
             uut.nvme_response.valid.next = rng.bit();
             uut.nvme_response.data.next = rng.value();
+            uut.network_response.valid.next = rng.bit();
+            uut.network_response.data.next = rng.value();
             uut.management.ready.next = rng.bit();
             uut.management_response.valid.next = rng.bit();
             uut.management_response.data.next = rng.value();
@@ -317,6 +325,10 @@ fn front() {
             uut.flr.ready.next = rng.bit();
             uut.flr_done.valid.next = rng.chance(1, 8);
             uut.flr_done.data.next = rng.bits();
+            uut.network.ready.next = rng.bit();
+            uut.network_flr.ready.next = rng.bit();
+            uut.network_flr_done.valid.next = rng.chance(1, 8);
+            uut.network_flr_done.data.next = rng.bits();
         },
         CYCLES / 5,
     );

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use nitride_abi::card::{BAR0_SIZE, PF_STORAGE};
 use nitride_abi::pci;
+use nitride_abi::pci::space::Kind as Kinds;
 use nitride_abi::tlp::{self, Header, Kind, Status};
 use nitride_lang::prelude::*;
 use nitride_lang::testing::{low, step};
@@ -55,6 +56,8 @@ pub struct Host {
     pub completions: Vec<(TlpBeat, usize)>,
     /// Register writes that reached NVMe.
     pub nvme_writes: Vec<RegisterRequest>,
+    /// Register writes that reached network devices.
+    pub network_writes: Vec<RegisterRequest>,
     /// Functions that were announced for a reset and not acknowledged.
     pub resetting: VecDeque<u64>,
     /// Whether the link takes completions and messages.
@@ -63,6 +66,7 @@ pub struct Host {
     pub events: [u64; nitride_abi::management::COUNTER_COUNT],
     pub states: [FunctionState; 32],
     answers: VecDeque<u64>,
+    network_answers: VecDeque<u64>,
     tag: u16,
 }
 
@@ -86,18 +90,24 @@ pub fn tlp_of(beat: TlpBeat) -> Tlp {
 
 impl Host {
     pub fn new() -> Self {
+        Self::with(&Profile::LAB)
+    }
+
+    pub fn with(profile: &Profile) -> Self {
         Self {
-            uut: Front::new(&Profile::LAB),
+            uut: Front::new(profile),
             cycle: 0,
             completer: VecDeque::new(),
             interrupts: VecDeque::new(),
             completions: Vec::new(),
             nvme_writes: Vec::new(),
+            network_writes: Vec::new(),
             resetting: VecDeque::new(),
             link_open: true,
             events: Default::default(),
             states: [FunctionState::default(); 32],
             answers: VecDeque::new(),
+            network_answers: VecDeque::new(),
             tag: 0,
         }
     }
@@ -111,6 +121,11 @@ impl Host {
         uut.nvme.ready.next = true;
         uut.management.ready.next = true;
         uut.flr.ready.next = true;
+        uut.network_flr.ready.next = true;
+        uut.network.ready.next = true;
+        uut.network_response.valid.next = !self.network_answers.is_empty();
+        uut.network_response.data.next =
+            RegisterResponse { data: self.network_answers.front().copied().unwrap_or_default().into() };
         uut.nvme_response.valid.next = !self.answers.is_empty();
         uut.nvme_response.data.next =
             RegisterResponse { data: self.answers.front().copied().unwrap_or_default().into() };
@@ -136,6 +151,20 @@ impl Host {
             } else {
                 self.answers.push_back(pattern(request.function.to_u64(), request.offset.to_u64()));
             }
+        }
+        if uut.network_response.valid.val() && uut.network_response.ready.val() {
+            self.network_answers.pop_front();
+        }
+        if uut.network.valid.val() {
+            let request = uut.network.data.val();
+            if request.write {
+                self.network_writes.push(request);
+            } else {
+                self.network_answers.push_back(!pattern(request.function.to_u64(), request.offset.to_u64()));
+            }
+        }
+        if uut.network_flr.valid.val() {
+            self.resetting.push_back(uut.network_flr.data.val().to_u64());
         }
         if uut.flr.valid.val() {
             self.resetting.push_back(uut.flr.data.val().to_u64());
@@ -315,17 +344,19 @@ impl Host {
     /// Tells the card that the reset of every announced function is complete.
     pub fn finish_resets(&mut self) {
         while let Some(function) = self.resetting.pop_front() {
-            self.uut.flr_done.valid.next = true;
-            self.uut.flr_done.data.next = function.into();
-            loop {
-                low(&mut self.uut);
-                let taken = self.uut.flr_done.ready.val();
+            let network = matches!(Kinds::of(function as u8, 8), Some(Kinds::Network | Kinds::NetworkVf));
+            let done = |uut: &mut Front, valid: bool| {
+                let sink = if network { &mut uut.network_flr_done } else { &mut uut.flr_done };
+                sink.valid.next = valid;
+                sink.data.next = function.into();
+                low(uut);
+                if network { uut.network_flr_done.ready.val() } else { uut.flr_done.ready.val() }
+            };
+            while !done(&mut self.uut, true) {
                 self.step();
-                if taken {
-                    break;
-                }
             }
-            self.uut.flr_done.valid.next = false;
+            self.step();
+            done(&mut self.uut, false);
         }
     }
 

@@ -6,4 +6,5 @@ mod errors;
 mod host;
 mod interrupts;
 mod masks;
+mod network;
 mod requests;
