@@ -111,7 +111,7 @@ impl Bench {
         self.uut.register.data.next = RegisterRequest {
             write: write.is_some(),
             function: u64::from(function).into(),
-            offset: (base + offset & !7).into(),
+            offset: ((base + offset) & !7).into(),
             data: (write.unwrap_or_default() << shift).into(),
             enable: (((1u64 << bytes) - 1) << (offset % 8)).into(),
         };
