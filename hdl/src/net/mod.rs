@@ -1,3 +1,6 @@
 //! virtio-net functions (virtio 1.2 §5.1). `docs/network.md` is the guide.
 
 pub mod records;
+mod transmit;
+
+pub use transmit::Transmit;
