@@ -25,7 +25,7 @@ pub struct Arrivals {
     /// Pieces whose reads are being asked for.
     pub piece: Sink<Piece>,
     /// The context that the next of them that has a read is to have.
-    pub context: Signal<Out, Bits<8>>,
+    pub next_context: Signal<Out, Bits<8>>,
     /// Ends; always ready.
     pub read_done: Sink<DmaDone>,
     /// Pieces, in order.
@@ -47,7 +47,7 @@ impl Logic for Arrivals {
         Source::<Arrived>::link(&mut self.arrived, &mut self.out.source);
         let next = self.next.q.val();
         let new = self.piece.data.val();
-        self.context.next = next.get_bits::<8>(0);
+        self.next_context.next = next.get_bits::<8>(0);
         if self.piece.valid.val() && self.pieces.sink.ready.val() && new.dwords.any() {
             self.next.d.next = next + 1;
         }

@@ -21,7 +21,7 @@ pub struct Asker {
     /// What is to be read.
     pub portion: Sink<Portion>,
     /// The context of the next read.
-    pub context: Signal<In, Bits<8>>,
+    pub next_context: Signal<In, Bits<8>>,
     /// Reads.
     pub read: Source<DmaReadRequest>,
     /// What they bring, one piece for each read, and one for each last portion without a read.
@@ -55,8 +55,7 @@ impl Logic for Asker {
         } else {
             bits::<11>(READ)
         };
-        let bytes =
-            if final_read { now.length } else { bits::<14>(4 * READ) - bit_cast::<14, 2>(offset) };
+        let bytes = if final_read { now.length } else { bits::<14>(4 * READ) - bit_cast::<14, 2>(offset) };
         let level = self.level.q.val();
         let space = level + bit_cast::<14, 11>(dwords) <= RING;
 
@@ -67,11 +66,8 @@ impl Logic for Asker {
             function: function_of_device(now.chain.queue.get_bits::<4>(3)),
             address: now.address - bit_cast::<64, 2>(offset),
             length: dwords,
-            destination: cat2::<3, 15, 18>(
-                bits::<3>(Landing::FRAMES),
-                bit_cast::<15, 13>(self.next.q.val()),
-            ),
-            context: self.context.val(),
+            destination: cat2::<3, 15, 18>(bits::<3>(Landing::FRAMES), bit_cast::<15, 13>(self.next.q.val())),
+            context: self.next_context.val(),
         };
         // `requests` is ours: that it has room is known before the piece is shown.
         self.piece.valid.next = due && (!wanted || self.requests.sink.ready.val());

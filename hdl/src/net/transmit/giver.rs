@@ -108,8 +108,7 @@ impl Logic for Giver {
         let high_byte = at_lane(reading.frame.checksum.get_bits::<8>(8), position.get_bits::<5>(0));
         let low_byte = at_lane(reading.frame.checksum.get_bits::<8>(0), second.get_bits::<5>(0));
         let mask = high_mask | low_mask;
-        let patched =
-            (self.rows.read_data.val() & !mask) | (high_byte & high_mask) | (low_byte & low_mask);
+        let patched = (self.rows.read_data.val() & !mask) | (high_byte & high_mask) | (low_byte & low_mask);
         self.out.sink.valid.next = reading.valid;
         self.out.sink.data.next = PacketBeat {
             data: patched & first_bytes(reading.bytes),
@@ -117,9 +116,7 @@ impl Logic for Giver {
             last: reading.last,
             port: bit_cast::<5, 4>(reading.frame.device),
         };
-        self.room.next =
-            self.level.q.val() <= (1u64 << FRAME_ROWS) - 16 && self.frames.level.val() <= 240;
-        self.busy.next =
-            self.frames.level.val().any() || reading.valid || self.out.level.val().any();
+        self.room.next = self.level.q.val() <= (1u64 << FRAME_ROWS) - 16 && self.frames.level.val() <= 240;
+        self.busy.next = self.frames.level.val().any() || reading.valid || self.out.level.val().any();
     }
 }

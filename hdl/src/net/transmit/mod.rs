@@ -78,7 +78,7 @@ impl Logic for Transmit {
         Sink::<Segment>::link(&mut self.segments, &mut self.intake.segments);
         self.intake.portion.join(&mut self.asker.portion);
 
-        self.asker.context.next = self.arrivals.context.val();
+        self.asker.next_context.next = self.arrivals.next_context.val();
         self.asker.freed.next = self.cursor.freed.val();
         self.asker.piece.join(&mut self.arrivals.piece);
         Source::<DmaReadRequest>::link(&mut self.read, &mut self.asker.read);

@@ -66,8 +66,15 @@ impl Options {
 /// What the driver and the registers do, in order.
 #[derive(Debug, Clone, Copy)]
 enum Action {
-    Update { queue: u8, enabled: bool, csum: bool },
-    Segment { segment: Segment, first: Option<usize> },
+    Update {
+        queue: u8,
+        enabled: bool,
+        csum: bool,
+    },
+    Segment {
+        segment: Segment,
+        first: Option<usize>,
+    },
     Token(u8),
     Wait(u64),
     /// Until all chains and tokens are back.
@@ -459,8 +466,9 @@ impl Bench {
             let beat = self.uut.packet.data.val();
             let bytes = beat.bytes.to_u64() as usize;
             assert!(bytes == 32 || (beat.last && (1..32).contains(&bytes)), "{bytes} bytes");
-            let data: Vec<u8> =
-                (0..8).flat_map(|i| (beat.data.get_bits::<32>(32 * i).to_u64() as u32).to_le_bytes()).collect();
+            let data: Vec<u8> = (0..8)
+                .flat_map(|i| (beat.data.get_bits::<32>(32 * i).to_u64() as u32).to_le_bytes())
+                .collect();
             self.frame.extend(&data[..bytes]);
             assert!(data[bytes..].iter().all(|byte| *byte == 0), "something behind the frame");
             if beat.last {
@@ -470,9 +478,7 @@ impl Bench {
         if self.uut.broken.valid.val() && self.uut.broken.ready.val() {
             let queue = self.uut.broken.data.val().to_u64();
             let sent = self.chains.iter_mut().filter(|sent| {
-                u64::from(sent.chain.queue) == queue
-                    && !sent.reported
-                    && *sent.outcome() == Outcome::Broken
+                u64::from(sent.chain.queue) == queue && !sent.reported && *sent.outcome() == Outcome::Broken
             });
             let sent = sent.min_by_key(|sent| sent.uncertain);
             sent.expect("a queue that is not broken").reported = true;

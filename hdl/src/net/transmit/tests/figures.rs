@@ -21,7 +21,10 @@ fn pace(length: usize, count: usize, separate: bool) -> f64 {
     bench.finish();
     let (first, last) = (count / 4, count - 1);
     let pace = (bench.ends[last] - bench.ends[first]) as f64 / (last - first) as f64;
-    println!("{length} bytes, header {}: {pace:.1} cycles a frame", if separate { "apart" } else { "in front" });
+    println!(
+        "{length} bytes, header {}: {pace:.1} cycles a frame",
+        if separate { "apart" } else { "in front" }
+    );
     pace
 }
 

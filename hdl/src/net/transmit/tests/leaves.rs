@@ -142,7 +142,7 @@ fn asker_verilog_equals_simulation() {
             let length = if rng.bit() { rng.below(9031) } else { rng.below(64) };
             uut.portion.data.next = Portion { length: length.into(), ..rng.value() };
             uut.portion.valid.next = rng.chance(3, 4);
-            uut.context.next = rng.bits();
+            uut.next_context.next = rng.bits();
             uut.read.ready.next = rng.chance(3, 4);
             let ready = rng.chance(3, 4);
             uut.piece.ready.next = ready;
@@ -169,7 +169,7 @@ fn arrivals_verilog_equals_simulation() {
             uut.piece.data.next = piece(rng);
             uut.piece.valid.next = rng.bit();
             uut.arrived.ready.next = rng.chance(3, 4);
-            let context = uut.context.val().to_u64();
+            let context = uut.next_context.val().to_u64();
             if flying.last() != Some(&context) {
                 flying.push(context);
             }
@@ -245,7 +245,8 @@ fn beat(rng: &mut Rng) -> Beat {
     beat.copied.total = rng.below(150).into();
     beat.copied.failed = rng.chance(1, 10);
     if beat.header {
-        let header = u128::from(rng.below(2)) | u128::from(rng.below(60)) << 48 | u128::from(rng.below(60)) << 64;
+        let header =
+            u128::from(rng.below(2)) | u128::from(rng.below(60)) << 48 | u128::from(rng.below(60)) << 64;
         let header = (0..4).rev().fold(Bits::<256>::default(), |all, i| {
             (all << 32) | Bits::from((header >> (32 * i)) as u64 & 0xffff_ffff)
         });
