@@ -5,63 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use nitride_lang::prelude::*;
 use nitride_lang::testing::{Rng, low, step};
 
+use super::host::Host;
 use super::model::{Buffer, Chain, Outcome, Span};
-use crate::bus::{DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
+use super::options::Options;
+use crate::bus::DmaReadRequest;
 use crate::net::Transmit;
 use crate::net::records::{Segment, Virtqueue, VirtqueueUpdate};
-
-/// Where host memory begins.
-const BASE: u64 = 0x12_3456_7000;
-
-/// Seeds of random tests; `NITRIDE_SEED` in the environment repeats one.
-pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("NITRIDE_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => vec![seed],
-        None => (0x7a00..0x7a00 + count).collect(),
-    }
-}
-
-/// How the surroundings behave; chances are in a hundred cycles.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Cycles from a read to its first byte.
-    pub latency: (u64, u64),
-    /// Reads are answered in any order, in turns; else in order.
-    pub shuffle: bool,
-    pub segment: u32,
-    pub read: u32,
-    pub packet: u32,
-    pub used: u32,
-    pub broken: u32,
-    /// Reads that fail, in a thousand.
-    pub fail: u32,
-}
-
-impl Options {
-    /// All at once, with a round trip of 250 cycles.
-    pub const FAST: Self = Self {
-        latency: (250, 250),
-        shuffle: false,
-        segment: 100,
-        read: 100,
-        packet: 100,
-        used: 100,
-        broken: 100,
-        fail: 0,
-    };
-    pub fn random(rng: &mut Rng) -> Self {
-        Self {
-            latency: (rng.below(20), rng.pick(&[20, 100, 400])),
-            shuffle: true,
-            segment: rng.pick(&[20, 60, 100]),
-            read: rng.pick(&[10, 60, 100]),
-            packet: rng.pick(&[10, 50, 90, 100]),
-            used: rng.pick(&[5, 50, 100]),
-            broken: rng.pick(&[1, 50, 100]),
-            fail: 0,
-        }
-    }
-}
 
 /// What the driver and the registers do, in order.
 #[derive(Debug, Clone, Copy)]
@@ -79,15 +28,6 @@ enum Action {
     Wait(u64),
     /// Until all chains and tokens are back.
     Settle,
-}
-
-#[derive(Debug)]
-struct Flying {
-    request: DmaReadRequest,
-    chain: usize,
-    due: u64,
-    placed: u64,
-    failed: bool,
 }
 
 /// A chain on its way.
@@ -132,7 +72,7 @@ pub struct Bench {
     pub frames: usize,
     pub dropped: usize,
     pub broken: usize,
-    memory: Vec<u8>,
+    host: Host,
     actions: VecDeque<Action>,
     offered: Option<(Action, bool)>,
     chains: Vec<Sent>,
@@ -140,8 +80,6 @@ pub struct Bench {
     begun: usize,
     /// What each chain may still read.
     reads: VecDeque<(usize, Span)>,
-    flying: Vec<Flying>,
-    done: VecDeque<DmaDone>,
     returns: VecDeque<Return>,
     csum: HashMap<u8, bool>,
     enabled: HashMap<u8, bool>,
@@ -165,14 +103,12 @@ impl Bench {
             frames: 0,
             dropped: 0,
             broken: 0,
-            memory: vec![],
+            host: Host::default(),
             actions: VecDeque::new(),
             offered: None,
             chains: vec![],
             begun: 0,
             reads: VecDeque::new(),
-            flying: vec![],
-            done: VecDeque::new(),
             returns: VecDeque::new(),
             csum: HashMap::new(),
             enabled: HashMap::new(),
@@ -200,12 +136,7 @@ impl Bench {
 
     /// Bytes in memory, at an address that begins `offset` bytes after a multiple of 64.
     pub fn buffer(&mut self, bytes: &[u8], offset: u64) -> Buffer {
-        while self.memory.len() as u64 % 64 != offset % 64 {
-            self.memory.push(self.rng.below(256) as u8);
-        }
-        let address = BASE + self.memory.len() as u64;
-        self.memory.extend(bytes);
-        Buffer { address, length: bytes.len() as u32, write: false, bytes: bytes.to_vec() }
+        self.host.buffer(bytes, offset, &mut self.rng)
     }
 
     /// A buffer of random alignment.
@@ -240,60 +171,15 @@ impl Bench {
         });
     }
 
-    fn landing(&mut self) -> LandingWrite {
-        let due: Vec<usize> = (0..self.flying.len()).filter(|i| self.flying[*i].due <= self.cycle).collect();
-        let pick = match (due.first(), self.options.shuffle) {
-            (None, _) => return LandingWrite::default(),
-            (Some(first), false) => *first,
-            _ => self.rng.pick(&due),
-        };
-        let flying = &mut self.flying[pick];
-        let request = flying.request;
-        let left = request.length.to_u64() - flying.placed;
-        let count = left.min(8);
-        let place = request.destination.to_u64() + flying.placed;
-        let mut dwords = [0u64; 8];
-        let (mut enable, mut wrap) = (0u64, 0u64);
-        for i in 0..count {
-            let lane = (place + i) % 8;
-            enable |= 1 << lane;
-            wrap |= u64::from((place + i) / 8 != place / 8) << lane;
-            let at = (request.address.to_u64() + 4 * (flying.placed + i) - BASE) as usize;
-            let byte = |at: usize| self.memory.get(at).copied().unwrap_or_default();
-            dwords[lane as usize] =
-                u64::from(u32::from_le_bytes([byte(at), byte(at + 1), byte(at + 2), byte(at + 3)]));
-        }
-        flying.placed += count;
-        let failed = flying.failed;
-        if flying.placed == request.length.to_u64() {
-            let status = if failed {
-                self.rng.pick(&[DmaStatus::Failed, DmaStatus::Timeout, DmaStatus::NotEnabled])
-            } else {
-                DmaStatus::Ok
-            };
-            self.done.push_back(DmaDone { context: request.context, status });
-            let flying = self.flying.remove(pick);
-            self.chains[flying.chain].failed |= flying.failed;
-        }
-        if failed {
-            return LandingWrite::default();
-        }
-        let data = dwords.iter().rev().fold(Bits::<256>::default(), |all, dw| (all << 32) | Bits::from(*dw));
-        LandingWrite { enable: enable.into(), wrap: wrap.into(), row: (place / 8).into(), data }
-    }
-
     /// The next thing that the driver or the registers do.
     fn act(&mut self) -> VirtqueueUpdate {
         match self.actions.front_mut() {
-            None => {}
             Some(Action::Wait(0)) => {
                 self.actions.pop_front();
             }
             Some(Action::Wait(cycles)) => *cycles -= 1,
-            Some(Action::Settle) => {
-                if self.offered.is_none() && self.returns.is_empty() {
-                    self.actions.pop_front();
-                }
+            Some(Action::Settle) if self.offered.is_none() && self.returns.is_empty() => {
+                self.actions.pop_front();
             }
             Some(&mut Action::Update { queue, enabled, csum }) => {
                 if self.offered.is_some() {
@@ -317,12 +203,13 @@ impl Bench {
                 update.settings.csum = csum;
                 return update;
             }
-            Some(&mut action) => {
-                if self.offered.is_none() && self.rng.chance(self.options.segment, 100) {
-                    self.actions.pop_front();
-                    self.offered = Some((action, true));
-                }
+            Some(&mut action @ (Action::Segment { .. } | Action::Token(_)))
+                if self.offered.is_none() && self.rng.chance(self.options.segment, 100) =>
+            {
+                self.actions.pop_front();
+                self.offered = Some((action, true));
             }
+            _ => {}
         }
         VirtqueueUpdate { valid: false, ..self.rng.value() }
     }
@@ -359,9 +246,6 @@ impl Bench {
     /// A read is asked for: it has to be what comes next.
     fn asked(&mut self, request: DmaReadRequest) {
         let (address, length) = (request.address.to_u64(), request.length.to_u64());
-        assert!((1..=1024).contains(&length), "{length} DWs");
-        assert_eq!(request.destination.to_u64() >> 15, Landing::FRAMES);
-        assert!((request.destination.to_u64() >> 3) & 0xfff < 1024, "not in the ring");
         let first = loop {
             let (chain, span) = self.reads.front_mut().expect("nothing is to be read");
             if span.address == address && u64::from(span.function) == request.function.to_u64() {
@@ -377,20 +261,7 @@ impl Bench {
             assert!(self.chains[*chain].uncertain, "{request:x?} instead of {span:x?}");
             self.reads.pop_front();
         };
-        let overlap = |a: &DmaReadRequest| {
-            let distance = |x: &DmaReadRequest, y: &DmaReadRequest| {
-                (y.destination.to_u64().wrapping_sub(x.destination.to_u64())) & 0x1fff
-            };
-            distance(a, &request) < a.length.to_u64() || distance(&request, a) < length
-        };
-        let ending = self.done.iter().map(|done| done.context);
-        let mut contexts = self.flying.iter().map(|f| f.request.context).chain(ending);
-        assert!(contexts.all(|context| context != request.context), "a context twice");
-        assert!(!self.flying.iter().any(|f| overlap(&f.request)), "a place twice");
-        let (least, most) = self.options.latency;
-        let due = self.cycle + least + self.rng.below(most - least + 1);
-        let failed = self.rng.chance(self.options.fail, 1000);
-        self.flying.push(Flying { request, chain: first, due, placed: 0, failed });
+        self.host.ask(request, first, self.cycle, &self.options, &mut self.rng);
     }
 
     fn frame(&mut self, port: u64) {
@@ -424,7 +295,7 @@ impl Bench {
                 let chain = &self.chains[i].chain;
                 assert!(!drain);
                 assert_eq!((queue, head), (u64::from(chain.queue), u64::from(chain.head)));
-                assert!(self.flying.iter().all(|f| f.chain != i), "it is still being read");
+                assert!(!self.host.reads_for(i), "it is still being read");
             }
             Return::Token(token, before) => {
                 assert!(drain && queue == u64::from(token));
@@ -439,17 +310,21 @@ impl Bench {
     }
 
     pub fn step(&mut self) {
+        let options = self.options;
         let update = self.act();
         self.uut.update.next = update;
         self.offer();
         self.uut.segments.valid.next = self.offered.is_some();
         // An end is shown in the cycle after the last bytes.
-        let done = self.done.pop_front();
+        let done = self.host.done.pop_front();
         self.uut.read_done.valid.next = done.is_some();
         self.uut.read_done.data.next = done.unwrap_or_else(|| self.rng.value());
-        self.uut.landing.next = self.landing();
-        let options = self.options;
-        self.uut.read.ready.next = self.rng.chance(options.read, 100);
+        let (landing, failed) = self.host.landing(self.cycle, options.shuffle, &mut self.rng);
+        self.uut.landing.next = landing;
+        if let Some(chain) = failed {
+            self.chains[chain].failed = true;
+        }
+        self.uut.read.ready.next = self.host.flying() < options.reads && self.rng.chance(options.read, 100);
         self.uut.packet.ready.next = self.rng.chance(options.packet, 100);
         self.uut.used.ready.next = self.rng.chance(options.used, 100);
         self.uut.broken.ready.next = self.rng.chance(options.broken, 100);
@@ -529,7 +404,7 @@ impl Bench {
             rest = if idle { rest + 1 } else { 0 };
             assert!(self.cycle < limit, "it hangs: {} returns are missing", self.returns.len());
         }
-        assert!(self.flying.is_empty() && self.frame.is_empty());
+        assert!(self.host.is_idle() && self.frame.is_empty());
         assert!(self.reads.iter().all(|(chain, _)| self.chains[*chain].uncertain), "not all was read");
         let mut drops: HashMap<u8, usize> = HashMap::new();
         for (i, sent) in self.chains.iter().enumerate() {

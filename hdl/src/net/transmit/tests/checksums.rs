@@ -2,9 +2,10 @@
 
 use nitride_lang::testing::Rng;
 
-use super::bench::{Bench, Options, seeds};
+use super::bench::Bench;
 use super::frames::{cut, noise};
 use super::model::{Chain, Outcome, header, sum};
+use super::options::{Options, seeds};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

@@ -4,6 +4,8 @@ mod bench;
 mod checksums;
 mod figures;
 mod frames;
+mod host;
 mod hostile;
 mod leaves;
 mod model;
+mod options;
