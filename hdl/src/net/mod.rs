@@ -2,6 +2,9 @@
 
 pub mod records;
 pub mod registers;
+mod transmit;
+
+pub use transmit::Transmit;
 
 #[cfg(test)]
 mod tests;
