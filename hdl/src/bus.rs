@@ -140,10 +140,14 @@ impl Landing {
     pub const LISTS: u64 = 2;
     /// Ranges of the dataset-management command at work: 8 rows (256 bytes).
     pub const RANGES: u64 = 3;
-    /// What virtqueues hold.
-    pub const VIRTQUEUES: u64 = 4;
+    /// Descriptors of chains that drivers send: 64 slots of 32 rows (64 descriptors).
+    pub const TRANSMIT_CHAINS: u64 = 4;
     /// Frames that drivers send, a ring of 1,024 rows.
     pub const FRAMES: u64 = 5;
+    /// Descriptors of chains that drivers receive into: 64 slots of 32 rows (64 descriptors).
+    pub const RECEIVE_CHAINS: u64 = 6;
+    /// What else of virtqueues is read, `net::records::RingReader` by `RingReader`.
+    pub const RINGS: u64 = 7;
 }
 
 /// Regions of DMA writes' sources.

@@ -195,6 +195,132 @@ impl Counter {
     }
 }
 
+/// Port window: selects a port of the switch, bits 4:0. Writing it also loads the port into the window's other registers.
+pub const PORT_INDEX: u64 = 0x0200;
+/// Port window: [`PORT_ENABLED`], [`PORT_CHECK_MAC`], [`PORT_CHECK_IPV4`]; the network in bits 15:8.
+pub const PORT_FLAGS: u64 = 0x0208;
+/// Port window: MAC address, bits 47:0, the first byte lowest.
+pub const PORT_MAC: u64 = 0x0210;
+/// Port window: IPv4 address, bits 31:0, the first byte lowest.
+pub const PORT_IPV4: u64 = 0x0218;
+/// Port window: a write of any value makes the window the selected port's settings, all at once. Reads as 0.
+pub const PORT_COMMIT: u64 = 0x0220;
+
+/// [`PORT_FLAGS`]: frames pass.
+pub const PORT_ENABLED: u64 = 1 << 0;
+/// [`PORT_FLAGS`]: frames that come in have to have the port's MAC address as their source.
+pub const PORT_CHECK_MAC: u64 = 1 << 1;
+/// [`PORT_FLAGS`]: IPv4 and ARP that come in have to have the port's IPv4 address as the sender's.
+pub const PORT_CHECK_IPV4: u64 = 1 << 2;
+/// [`PORT_FLAGS`]: the lowest bit of the network, which has 8.
+pub const PORT_NETWORK_SHIFT: u32 = 8;
+
+/// Forwarding window: MAC address in bits 47:0, the first byte lowest; network in bits 55:48.
+pub const FORWARD_KEY: u64 = 0x0240;
+/// Forwarding window: port, bits 4:0.
+pub const FORWARD_PORT: u64 = 0x0248;
+/// Forwarding window: a write of 1 inserts the entry (or moves it to the port), of 0 removes it. Reads 1 if the last command was carried out,
+/// 0 if there was no room.
+pub const FORWARD_COMMAND: u64 = 0x0250;
+/// Bits of [`FORWARD_KEY`] below the network.
+pub const FORWARD_NETWORK_SHIFT: u32 = 48;
+
+/// Group window: a network, bits 7:0.
+pub const GROUP_NETWORK: u64 = 0x0260;
+/// Group window: a write makes bits 31:0, a bit a port, the network's members. Reads as 0.
+pub const GROUP_MEMBERS: u64 = 0x0268;
+
+/// Assignment window: a network device, bits 3:0.
+pub const ASSIGNMENT_DEVICE: u64 = 0x0280;
+/// Assignment window: its MAC address, bits 47:0, the first byte lowest.
+pub const ASSIGNMENT_MAC: u64 = 0x0288;
+/// Assignment window: a write gives the device its MAC address, the MTU in bits 15:0, [`ASSIGNMENT_LINK_UP`], [`ASSIGNMENT_ANNOUNCE`]; its driver
+/// is told. Reads as 0.
+pub const ASSIGNMENT_COMMIT: u64 = 0x0290;
+/// [`ASSIGNMENT_COMMIT`]: the link is up.
+pub const ASSIGNMENT_LINK_UP: u64 = 1 << 16;
+/// [`ASSIGNMENT_COMMIT`]: the driver shall announce itself in its network.
+pub const ASSIGNMENT_ANNOUNCE: u64 = 1 << 17;
+
+/// Counters of the port that [`PORT_INDEX`] selects: packets of a [`PortEvent`] at `PORT_COUNTERS + 16 * event`, their bytes 8 bytes after
+/// that. 64 bits, read only, from 0 at the card's reset, wrap.
+pub const PORT_COUNTERS: u64 = 0x0400;
+/// How many events of a port there can be.
+pub const PORT_EVENTS: usize = 16;
+/// Ports of the switch: those of network devices, then the Ethernet ports.
+pub const PORTS: usize = crate::card::DEVICES + crate::card::ETHERNET_PORTS;
+
+/// What is counted of frames, by port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PortEvent {
+    /// Came in.
+    Received = 0,
+    /// Left.
+    Sent = 1,
+    /// Came in, and dropped: too short or too long for a frame, or headers that are not whole.
+    Malformed = 2,
+    /// Came in by a port that is not enabled.
+    Disabled = 3,
+    /// Came in with a source MAC address that is not the port's.
+    SourceMac = 4,
+    /// Came in with a sender's IPv4 address that is not the port's.
+    SourceIpv4 = 5,
+    /// Came in, and there was nowhere to send it to.
+    NoDestination = 6,
+    /// Came in while there was no room for it.
+    IngressFull = 7,
+    /// Was to leave, and its queue had no room.
+    EgressFull = 8,
+    /// Was to leave, and the device's driver had no buffer for it, or is not there.
+    NoBuffer = 9,
+}
+
+impl PortEvent {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Received,
+        Self::Sent,
+        Self::Malformed,
+        Self::Disabled,
+        Self::SourceMac,
+        Self::SourceIpv4,
+        Self::NoDestination,
+        Self::IngressFull,
+        Self::EgressFull,
+        Self::NoBuffer,
+    ];
+
+    /// Byte offset of its packets' counter in BAR0.
+    #[must_use]
+    pub const fn packets_offset(self) -> u64 {
+        PORT_COUNTERS + 16 * self as u64
+    }
+
+    /// Byte offset of its bytes' counter in BAR0.
+    #[must_use]
+    pub const fn bytes_offset(self) -> u64 {
+        self.packets_offset() + 8
+    }
+
+    /// A name for people and machines, in lower case with underscores.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Sent => "sent",
+            Self::Malformed => "malformed",
+            Self::Disabled => "disabled",
+            Self::SourceMac => "source_mac",
+            Self::SourceIpv4 => "source_ipv4",
+            Self::NoDestination => "no_destination",
+            Self::IngressFull => "ingress_full",
+            Self::EgressFull => "egress_full",
+            Self::NoBuffer => "no_buffer",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -131,15 +131,158 @@ pub struct Idle {
     pub next: Bits<16>,
 }
 
-/// Chains that an engine has room for.
+/// Room for segments of a queue that has become free again, of the [`ROOM`] that a queue begins with when it is enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Credit {
     /// The rest holds something this cycle.
     pub valid: Bit,
     /// Of which queue.
     pub queue: QueueIndex,
-    /// How many more.
-    pub chains: Bits<5>,
+    /// How many more, 1 to 64.
+    pub segments: Bits<7>,
+}
+
+/// Segments of a queue, but for transmit queues, that are given and whose room was not given back.
+pub const ROOM: u64 = 128;
+
+/// Who reads into [`Landing::RINGS`](crate::bus::Landing::RINGS): bits 11:10 of the row. All of them and the chains' descriptors share
+/// one DMA client; each begins to count its contexts at its own number.
+pub struct RingReader;
+impl RingReader {
+    /// The fetcher of what drivers send: rings.
+    pub const TRANSMIT: u64 = 0;
+    /// The fetcher of what drivers receive into: rings.
+    pub const RECEIVE: u64 = 1;
+    /// The returner: events.
+    pub const RETURNER: u64 = 2;
+    /// The control queues' engine: commands.
+    pub const CONTROL: u64 = 3;
+    /// Contexts from which on each of them counts: 96, 96, 32 and 32 of them.
+    pub const CONTEXTS: [u64; 4] = [0, 96, 192, 224];
+}
+
+/// A queue of frames that wait to leave: 0 to 31 are the receive queues of network devices, `{device (4), pair (1)}`; from 32 on the
+/// Ethernet ports.
+pub type EgressQueue = Bits<6>;
+
+/// A beat of a frame on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct EgressBeat {
+    /// The bytes, as in a [`PacketBeat`].
+    pub data: Bits<DATA_BITS>,
+    /// How many of them there are, as in a [`PacketBeat`].
+    pub bytes: Bits<6>,
+    /// The frame's last beat.
+    pub last: Bit,
+    /// Where the frame goes; the same in every beat of it.
+    pub queue: EgressQueue,
+    /// The frame's bytes, 14 to 9,034; the same in every beat of it.
+    pub length: Bits<14>,
+}
+
+/// May this frame come? One question at a time, each answered by a [`Reply`].
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Offer {
+    /// The receive queue, `{device (4), pair (1)}`.
+    pub queue: Bits<5>,
+    /// The frame's bytes.
+    pub length: Bits<14>,
+}
+
+/// The answer to an [`Offer`].
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub enum Reply {
+    /// Not yet: ask again after a [`Wake`] of the queue.
+    #[default]
+    Wait,
+    /// Let it come; frames come in the order of these answers.
+    Take,
+    /// It will never fit, or the queue is disabled: drop it.
+    Drop,
+}
+
+/// A receive queue has got new segments, or was enabled or disabled.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Wake {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// The receive queue, `{device (4), pair (1)}`.
+    pub queue: Bits<5>,
+}
+
+/// A network in which the switch forwards.
+pub type NetworkNumber = Bits<8>;
+
+/// What a switch port may do. Disabled, nothing comes in from it and nothing leaves by it.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Port {
+    /// Frames pass.
+    pub enabled: Bit,
+    /// The network it belongs to.
+    pub network: NetworkNumber,
+    /// Frames that come in from it have to have the source address `mac`.
+    pub check_mac: Bit,
+    /// IPv4 and ARP that come in from it have to have the sender's address `ipv4`.
+    pub check_ipv4: Bit,
+    /// MAC address, the first byte lowest.
+    pub mac: Bits<48>,
+    /// IPv4 address, the first byte lowest.
+    pub ipv4: Bits<32>,
+}
+
+/// A port changed; receivers keep a RAM of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct PortUpdate {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// Which port.
+    pub number: PortNumber,
+    /// The port from now on.
+    pub port: Port,
+}
+
+/// The members of a network changed: ports that get its broadcasts, multicasts, and unicasts to unknown addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct GroupUpdate {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// Which network.
+    pub network: NetworkNumber,
+    /// A bit a port.
+    pub members: Bits<32>,
+}
+
+/// A change of the forwarding table: where in a network a MAC address is.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct ForwardUpdate {
+    /// The entry is to be there; else it is to go.
+    pub present: Bit,
+    /// The network.
+    pub network: NetworkNumber,
+    /// The MAC address, the first byte lowest.
+    pub mac: Bits<48>,
+    /// The port.
+    pub port: PortNumber,
+}
+
+/// What came of a [`ForwardUpdate`].
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct ForwardAnswer {
+    /// It is done; else there was no room for the entry, and nothing changed.
+    pub ok: Bit,
+}
+
+/// What the switch counts of a frame at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct PortEvent {
+    /// The rest holds something this cycle.
+    pub valid: Bit,
+    /// Which port.
+    pub port: PortNumber,
+    /// What, an `abi::management::PortEvent`.
+    pub event: Bits<4>,
+    /// The frame's bytes.
+    pub bytes: Bits<14>,
 }
 
 /// A control command (virtio 1.2 §5.1.6.5), as far as it fits: class, command, and up to 14 bytes of data.
