@@ -2,8 +2,10 @@
 
 pub mod records;
 pub mod registers;
+mod fetch;
 mod transmit;
 
+pub use fetch::Fetcher;
 pub use transmit::Transmit;
 
 #[cfg(test)]

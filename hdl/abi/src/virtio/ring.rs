@@ -11,6 +11,8 @@ pub const DESC_INDIRECT: u16 = 4;
 
 /// Available ring (§2.7.6): `flags` (16 bits), `idx` (16), `ring` (16 each), `used_event` (16).
 pub const AVAIL_RING: u64 = 4;
+/// Byte offset of `idx` in the available ring.
+pub const AVAIL_INDEX: u64 = 2;
 /// VIRTQ_AVAIL_F_NO_INTERRUPT.
 pub const AVAIL_NO_INTERRUPT: u16 = 1;
 
