@@ -1,8 +1,8 @@
 //! virtio-net functions (virtio 1.2 §5.1). `docs/network.md` is the guide.
 
+mod fetch;
 pub mod records;
 pub mod registers;
-mod fetch;
 mod transmit;
 
 pub use fetch::Fetcher;

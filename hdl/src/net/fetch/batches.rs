@@ -71,8 +71,7 @@ impl<const READER: u64> Logic for Batches<READER> {
             function: function_of_device(batch.queue.get_bits::<4>(3)),
             address: batch.address & !3u64,
             length: bit_cast::<11, 4>(halves.get_bits::<4>(1)),
-            destination: (bit_cast::<18, 4>(next) << 3)
-                | ((Landing::RINGS << 15) | (READER << 13)),
+            destination: (bit_cast::<18, 4>(next) << 3) | ((Landing::RINGS << 15) | (READER << 13)),
             context: bit_cast::<8, 4>(next) + BATCH_CONTEXT,
         };
         if go {
@@ -89,8 +88,11 @@ impl<const READER: u64> Logic for Batches<READER> {
         let ended = if over { self.ended.q.val() & !first } else { self.ended.q.val() };
         self.ended.d.next = if mine { ended | row } else { ended };
         if mine {
-            self.failed.d.next =
-                if done.status == DmaStatus::Ok { self.failed.q.val() & !row } else { self.failed.q.val() | row };
+            self.failed.d.next = if done.status == DmaStatus::Ok {
+                self.failed.q.val() & !row
+            } else {
+                self.failed.q.val() | row
+            };
         }
 
         self.rows.write.next = of_reader(self.landing.val(), READER, 0);

@@ -2,8 +2,8 @@
 
 use nitride_lang::prelude::*;
 
-use super::records::{Chain, Give, SLOT_BITS, Slot, descriptor};
-use crate::net::records::{QueueIndex, Segment};
+use super::records::{Chain, Give, Released, SLOT_BITS, Slot, descriptor};
+use crate::net::records::Segment;
 
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
 enum State {
@@ -42,14 +42,15 @@ pub struct Emitter {
     pub segments: Source<Segment>,
     /// Slots that are free.
     pub free: Source<Slot>,
-    /// The queue of a chain whose slot is free again.
-    pub released: Source<QueueIndex>,
+    /// Queues of chains whose slots are free again.
+    pub released: Source<Released>,
     /// Something is in here.
     pub busy: Signal<Out, Bit>,
     heads: Ram<Bits<16>, SLOT_BITS>,
     state: Reg<State>,
     now: Reg<Give>,
     at: Reg<Bits<6>>,
+    tally: Reg<Released>,
     out: RegFifo<Segment, 2>,
 }
 
@@ -83,10 +84,21 @@ impl Logic for Emitter {
             write: found.write,
             last: last,
         };
-        self.free.valid.next = state == State::Free && self.released.ready.val();
+        // Slots of one queue are told of together, as long as nobody has heard of them.
+        let tally = self.tally.q.val();
+        let same = tally.queue == now.queue;
+        let empty = !tally.count.any();
+        let heard = self.released.ready.val() && !empty;
+        let adds = state == State::Free && self.free.ready.val() && (empty || heard || same);
+        self.free.valid.next = adds;
         self.free.data.next = now.slot;
-        self.released.valid.next = state == State::Free && self.free.ready.val();
-        self.released.data.next = now.queue;
+        self.released.valid.next = !empty;
+        self.released.data.next = tally;
+        let kept = if heard { bits::<7>(0) } else { tally.count };
+        self.tally.d.next = Released {
+            queue: if adds { now.queue } else { tally.queue },
+            count: if adds { kept + 1 } else { kept },
+        };
         match state {
             State::Take => {
                 self.now.d.next = offered;
@@ -110,11 +122,11 @@ impl Logic for Emitter {
                 self.state.d.next = if last { State::Free } else { State::Look };
             }
             State::Free => {
-                if self.free.ready.val() && self.released.ready.val() {
+                if adds {
                     self.state.d.next = State::Take;
                 }
             }
         }
-        self.busy.next = state != State::Take || self.out.level.val().any();
+        self.busy.next = state != State::Take || !empty || self.out.level.val().any();
     }
 }

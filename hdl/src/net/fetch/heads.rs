@@ -2,7 +2,7 @@
 
 use nitride_lang::prelude::*;
 
-use super::records::{Arrival, Area, Chain, Head, SLOT_BITS, Slot};
+use super::records::{Area, Arrival, Chain, Head, SLOT_BITS, Slot};
 use crate::bus::DmaReadRequest;
 use crate::free_list::FreeList;
 use crate::function::function_of_device;

@@ -5,6 +5,9 @@ use nitride_lang::prelude::*;
 use super::records::{BATCH, Place};
 use crate::net::records::ROOM;
 
+/// Entries that are worth a read of their own.
+const WORTH: u64 = 8;
+
 /// What the driver set up, as far as it counts here.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Setup {
@@ -81,13 +84,16 @@ fn least(a: Bits<16>, b: Bits<16>) -> Bits<16> {
 }
 
 /// How many entries may be asked for at once: those that are available, up to the ring's end, while there is room, and
-/// so many that the queue uses no more slots than `free` ones remain: one queue gets half of all, two get a third each.
+/// so many that the queue uses no more than three times the slots that remain `free`: one queue gets three quarters of all, two get three sevenths each.
+/// A queue that uses some already waits until a few more are worth a read.
 #[hdl_fn]
 pub fn batch_of(setup: Setup, progress: Progress, free: Bits<7>) -> Bits<4> {
     let available = progress.known - progress.next;
     // The size is a power of 2.
     let to_end = bit_cast::<16, 10>((setup.last - progress.next.get_bits::<10>(0)) & setup.last) + 1;
-    let fair = if free > progress.reserved { (free - progress.reserved) >> 1 } else { bits::<7>(0) };
+    let share = bit_cast::<16, 7>(free) + (bit_cast::<16, 7>(free) << 1);
+    let reserved = bit_cast::<16, 7>(progress.reserved);
+    let fair = if share > reserved { (share - reserved) >> 2 } else { bits::<16>(0) };
     let room = if !setup.limited {
         bits::<16>(BATCH)
     } else if is_full(setup, progress) {
@@ -95,5 +101,7 @@ pub fn batch_of(setup: Setup, progress: Progress, free: Bits<7>) -> Bits<4> {
     } else {
         bit_cast::<16, 8>(progress.room - bit_cast::<8, 7>(progress.reserved))
     };
-    least(least(least(available, to_end), bits::<16>(BATCH)), least(bit_cast::<16, 7>(fair), room)).get_bits::<4>(0)
+    let wanted = least(least(least(available, to_end), bits::<16>(BATCH)), room);
+    let few = fair < wanted && fair < WORTH && progress.reserved.any();
+    if few { bits::<4>(0) } else { least(wanted, fair).get_bits::<4>(0) }
 }

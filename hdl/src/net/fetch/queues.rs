@@ -5,7 +5,7 @@ use nitride_abi::virtio::ring::AVAIL_RING;
 use nitride_lang::prelude::*;
 
 use super::progress::{Progress, Setup, batch_of, fresh, is_drained, is_full, is_quiet};
-use super::records::{Batch, Complete, Give, Poll, Polled, SLOT_BITS};
+use super::records::{Batch, Complete, Give, Poll, Polled, Released, SLOT_BITS};
 use crate::net::records::{Credit, Idle, QueueIndex, VirtqueueUpdate};
 
 /// Slots.
@@ -81,8 +81,8 @@ pub struct Queues<const RECEIVE: bool> {
     pub complete: Sink<Complete>,
     /// What to give.
     pub give: Source<Give>,
-    /// Queues of chains whose slot is free again.
-    pub released: Sink<QueueIndex>,
+    /// Slots that are free again.
+    pub released: Sink<Released>,
     /// Queues that are about to rest.
     pub idle: Source<Idle>,
     /// Their drivers know.
@@ -204,7 +204,7 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
             Happening::Polled => polled.queue,
             Happening::Complete => complete.queue,
             Happening::Credit => credit.queue,
-            Happening::Released => self.released.data.val(),
+            Happening::Released => self.released.data.val().queue,
             Happening::Drain => self.drain.data.val(),
             Happening::IdleDone => self.idle_done.data.val(),
             Happening::Rung => self.rung.data.val(),
@@ -265,7 +265,7 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
                 ..before
             },
             Happening::Released => Progress {
-                reserved: before.reserved - 1,
+                reserved: before.reserved - self.released.data.val().count,
                 starved: false,
                 scheduled: before.scheduled || (before.starved && alive),
                 ..before
@@ -320,7 +320,9 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
         self.schedule.sink.data.next = queue;
         self.schedule.sink.valid.next = acting
             && after.scheduled
-            && (!before.scheduled || happening == Happening::Scheduled || enabled_now && happening == Happening::Update);
+            && (!before.scheduled
+                || happening == Happening::Scheduled
+                || enabled_now && happening == Happening::Update);
         self.poll.valid.next = serving && !available && !full;
         self.poll.data.next = Poll { queue: queue, driver: setup.driver };
         self.batch.valid.next = serving && available && count != 0;
@@ -336,8 +338,11 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
         self.breaks.sink.data.next = queue;
         self.breaks.sink.valid.next = acting && breaks;
         let taken = if batches_now { bit_cast::<7, 4>(count) } else { bits::<7>(0) };
-        let given_back =
-            if acting && happening == Happening::Released { bits::<7>(1) } else { bits::<7>(0) };
+        let given_back = if acting && happening == Happening::Released {
+            self.released.data.val().count
+        } else {
+            bits::<7>(0)
+        };
         self.free.d.next = self.free.q.val() - taken + given_back;
         let polls = self.polls.q.val();
         self.polls.d.next = if polls_now {

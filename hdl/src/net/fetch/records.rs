@@ -121,6 +121,15 @@ pub struct Give {
     pub before: Bits<6>,
 }
 
+/// Slots that are free again.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
+pub struct Released {
+    /// The queue of their chains.
+    pub queue: QueueIndex,
+    /// How many.
+    pub count: Bits<7>,
+}
+
 /// What is to be known of a queue to read its chains.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Area {

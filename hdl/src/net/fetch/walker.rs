@@ -82,11 +82,13 @@ pub struct Walker<const CHAINS: u64> {
     at: Reg<Bits<6>>,
     broken: Reg<Bit>,
     request: Reg<DmaReadRequest>,
+    out: RegFifo<Complete, 4>,
 }
 
 impl<const CHAINS: u64> Logic for Walker<CHAINS> {
     #[hdl]
     fn update(&mut self) {
+        Source::<Complete>::link(&mut self.complete, &mut self.out.source);
         let update = self.update.val();
         self.areas.write_address.next = update.index;
         self.areas.write_data.next = Area {
@@ -106,8 +108,9 @@ impl<const CHAINS: u64> Logic for Walker<CHAINS> {
         let at = self.at.q.val();
         let count = self.count.q.val();
         self.arrival.ready.next = state == State::Take;
-        self.chains.read_address.next = arrived.slot;
-        self.progresses.read_address.next = arrived.slot;
+        let arriving = self.arrival.data.val().slot;
+        self.chains.read_address.next = arriving;
+        self.progresses.read_address.next = arriving;
         self.areas.read_address.next = now.queue;
         self.row.next = cat2::<SLOT_BITS, 5, 11>(arrived.slot, at.get_bits::<5>(1));
         self.looks.next = state == State::Look;
@@ -115,7 +118,8 @@ impl<const CHAINS: u64> Logic for Walker<CHAINS> {
         // What the descriptor says.
         let area = self.areas.read_data.val();
         let found = descriptor(self.data.val(), at.get_bit(0));
-        let limit = if progress.table { bit_cast::<16, 6>(progress.last) } else { bit_cast::<16, 10>(area.last) };
+        let limit =
+            if progress.table { bit_cast::<16, 6>(progress.last) } else { bit_cast::<16, 10>(area.last) };
         let entries = found.length.get_bits::<28>(4);
         let table_fits = entries != 0
             && entries <= bits::<28>(CHAIN) - bit_cast::<28, 6>(progress.before)
@@ -126,15 +130,16 @@ impl<const CHAINS: u64> Logic for Walker<CHAINS> {
         let wrong = if found.indirect {
             table_wrong
         } else {
-            (progress.written && !found.write) || (found.next_valid && (found.next > limit || count >= CHAIN - 1))
+            (progress.written && !found.write)
+                || (found.next_valid && (found.next > limit || count >= CHAIN - 1))
         };
         let bad = arrived.failed || wrong;
 
         self.progresses.write_address.next = arrived.slot;
         self.progresses.write_data.next = if state == State::End { Progress::default() } else { progress };
         self.progresses.write_enable.next = state == State::Ask || state == State::End;
-        self.complete.valid.next = state == State::End;
-        self.complete.data.next = Complete {
+        self.out.sink.valid.next = state == State::End;
+        self.out.sink.data.next = Complete {
             queue: now.queue,
             place: now.place,
             slot: arrived.slot,
@@ -199,11 +204,11 @@ impl<const CHAINS: u64> Logic for Walker<CHAINS> {
                 }
             }
             State::End => {
-                if self.complete.ready.val() {
+                if self.out.sink.ready.val() {
                     self.state.d.next = State::Take;
                 }
             }
         }
-        self.busy.next = state != State::Take;
+        self.busy.next = state != State::Take || self.out.level.val().any();
     }
 }

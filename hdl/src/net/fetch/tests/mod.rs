@@ -1,0 +1,4 @@
+mod bench;
+mod chains;
+mod figures;
+mod leaves;
