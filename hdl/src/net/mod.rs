@@ -3,9 +3,11 @@
 mod fetch;
 pub mod records;
 pub mod registers;
+mod returner;
 mod transmit;
 
 pub use fetch::Fetcher;
+pub use returner::Returner;
 pub use transmit::Transmit;
 
 #[cfg(test)]

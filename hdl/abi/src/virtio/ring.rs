@@ -18,6 +18,8 @@ pub const AVAIL_NO_INTERRUPT: u16 = 1;
 
 /// Used ring (§2.7.8): `flags` (16 bits), `idx` (16), `ring` (id 32, len 32 each), `avail_event` (16).
 pub const USED_RING: u64 = 4;
+/// Byte offset of `idx` in the used ring.
+pub const USED_INDEX: u64 = 2;
 /// Size of an element of the used ring.
 pub const USED_ELEMENT_BYTES: u64 = 8;
 /// VIRTQ_USED_F_NO_NOTIFY.
