@@ -11,6 +11,7 @@ pub mod nvme;
 pub mod pcie;
 pub mod profile;
 pub mod storage;
+pub mod switch;
 
 pub use card::Card;
 pub use profile::Profile;
