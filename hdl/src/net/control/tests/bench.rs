@@ -438,13 +438,18 @@ impl Bench {
         }
     }
 
+    /// The fetcher has given everything.
+    pub fn all_sent(&self) -> bool {
+        self.actions.is_empty()
+    }
+
     /// Until all is over; then all has to be as it should.
     pub fn finish(&mut self) {
-        let limit = self.cycle + 2_000_000;
+        let limit = self.cycle + 200_000;
         let mut rest = 0;
         while rest < 20 {
             self.step();
-            let idle = self.actions.is_empty() && !self.uut.busy.val();
+            let idle = self.all_sent() && !self.uut.busy.val();
             rest = if idle { rest + 1 } else { 0 };
             assert!(self.cycle < limit, "it hangs: {:?}", self.due.front());
         }

@@ -41,14 +41,14 @@ impl Options {
     };
     pub fn random(rng: &mut Rng) -> Self {
         Self {
-            latency: (rng.below(20), rng.pick(&[20, 60, 200])),
+            latency: (rng.below(20), rng.pick(&[20, 60, 120])),
             segment: rng.pick(&[20, 60, 100]),
-            read: rng.pick(&[10, 60, 100]),
-            write: rng.pick(&[10, 60, 100]),
-            command: rng.pick(&[10, 60, 100]),
-            answer: rng.pick(&[10, 60, 100]),
-            used: rng.pick(&[5, 50, 100]),
-            broken: rng.pick(&[5, 50, 100]),
+            read: rng.pick(&[20, 60, 100]),
+            write: rng.pick(&[20, 60, 100]),
+            command: rng.pick(&[20, 60, 100]),
+            answer: rng.pick(&[20, 60, 100]),
+            used: rng.pick(&[10, 50, 100]),
+            broken: rng.pick(&[10, 50, 100]),
             fail: 0,
         }
     }
