@@ -204,27 +204,25 @@ impl Bench {
                     self.actions.push_front(Action::Wait(cycles - 1));
                 }
             }
-            Some(Action::Settle) => {
-                if !self.uut.busy.val() && self.due.iter().all(|item| self.is_silent(*item)) {
-                    self.due.clear();
-                    self.actions.pop_front();
-                }
+            Some(Action::Settle)
+                if !self.uut.busy.val() && self.due.iter().all(|item| self.is_silent(*item)) =>
+            {
+                self.due.clear();
+                self.actions.pop_front();
             }
             Some(Action::Update { queue, enabled }) => {
                 self.actions.pop_front();
                 self.update(queue, enabled);
             }
             Some(Action::Segment { segment, first }) => self.segment(segment, first),
-            Some(Action::Token(queue)) => {
-                if self.rng.chance(self.options.segment, 100) {
-                    self.actions.pop_front();
-                    self.due.push_back(Item::Token(queue));
-                    let token = Segment { queue: u64::from(queue).into(), drain: true, ..self.rng.value() };
-                    self.uut.segments.valid.next = true;
-                    self.uut.segments.data.next = token;
-                }
+            Some(Action::Token(queue)) if self.rng.chance(self.options.segment, 100) => {
+                self.actions.pop_front();
+                self.due.push_back(Item::Token(queue));
+                let token = Segment { queue: u64::from(queue).into(), drain: true, ..self.rng.value() };
+                self.uut.segments.valid.next = true;
+                self.uut.segments.data.next = token;
             }
-            None => {}
+            _ => {}
         }
     }
 

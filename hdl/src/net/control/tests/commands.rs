@@ -92,7 +92,7 @@ fn any_framing() {
             head += 1;
         }
         for empty in [0, 1] {
-            let parts: Vec<usize> = (0..2 * length).map(|i| if i % 2 == 0 { 1 } else { 0 }).collect();
+            let parts: Vec<usize> = (0..2 * length).map(|i| usize::from(i % 2 == 0)).collect();
             let parts = if empty == 0 { vec![1; length] } else { parts };
             let mut buffers = cut(&mut bench, &bytes[..length], &parts);
             buffers.push(bench.writable(1));
@@ -177,7 +177,7 @@ fn around_the_end_of_memory() {
 fn cycles() {
     for (segments, most) in [(1, 220), (16, 250), (62, 285)] {
         let mut bench = bench();
-        let bytes: Vec<u8> = (0..segments + 1).collect();
+        let bytes: Vec<u8> = (0..=segments).collect();
         for head in 0..4 {
             let mut buffers = cut(&mut bench, &bytes, &vec![1; usize::from(segments)]);
             buffers.push(bench.writable(1));

@@ -39,7 +39,7 @@ fn readable_behind_writable() {
         command.push(bench.place(if empty { 0 } else { 4 }, false, 0));
         bench.chain(QUEUE, 2 * head as u16, command);
         let mut command = cut(&mut bench, &COMMAND, &[2]);
-        command.insert(1, bench.writable(if empty { 0 } else { 1 }));
+        command.insert(1, bench.writable(u32::from(!empty)));
         command.push(bench.writable(1));
         bench.chain(QUEUE, 2 * head as u16 + 1, command);
     }
