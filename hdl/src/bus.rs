@@ -163,6 +163,8 @@ impl Launch {
     pub const USED: u64 = 3;
     /// Frames for drivers: a ring of 1,024 rows.
     pub const FRAMES: u64 = 4;
+    /// Answers to control commands: one DW.
+    pub const ANSWERS: u64 = 5;
 }
 
 /// A read of host memory into a landing region.

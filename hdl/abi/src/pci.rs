@@ -141,6 +141,8 @@ pub const VIRTIO: u16 = 0xa0;
 pub const VIRTIO_ID: u32 = 0x09;
 /// Bytes of a virtio capability; the one for notifications has 4 more.
 pub const VIRTIO_BYTES: u16 = 16;
+/// Behind it the one for access to BAR0 through configuration space (virtio 1.2 §4.1.4.9), which has 4 more too: `pci_cfg_data`.
+pub const VIRTIO_WINDOW: u16 = VIRTIO + 4 * VIRTIO_BYTES + 4;
 
 /// First extended capability.
 pub const EXTENDED: u16 = 0x100;

@@ -12,6 +12,7 @@ use super::msix::Msix;
 use super::receiver::Receiver;
 use super::request::Request;
 use super::target::Target;
+use super::window::Window;
 use crate::bus::{
     ErrorPulse, FunctionUpdate, InterruptRequest, LinkConfig, RegisterRequest, RegisterResponse, TlpBeat,
 };
@@ -21,7 +22,7 @@ const MALFORMED: u64 = 1 << Counter::Malformed as u64;
 const RESETS: u64 = 1 << Counter::Resets as u64;
 const INTERRUPTS: u64 = 1 << Counter::Interrupts as u64;
 
-/// All that answers the host: receiver, decoder, configuration space, MSI-X, completer.
+/// All that answers the host: receiver, decoder, configuration space and the window in it, MSI-X, completer.
 ///
 /// `rx` takes a beat each cycle, and waits only while 16 requests wait. Each request is served by itself within a bounded time, see
 /// [`Target`], [`Config`] and [`Completer`]. A function to be reset goes through [`Msix`] before it comes out at `flr`.
@@ -72,6 +73,7 @@ pub struct Front {
     receiver: Receiver,
     queue: Fifo<Request, 4>,
     target: Target,
+    window: Window,
     configuration: Config,
     msix: Msix,
     responder: Completer,
@@ -110,6 +112,7 @@ impl Front {
             receiver: Receiver::default(),
             queue: Fifo::default(),
             target: Target::default(),
+            window: Window::default(),
             configuration: Config::new(profile),
             msix: Msix::default(),
             responder: Completer::default(),
@@ -128,8 +131,12 @@ impl Logic for Front {
         self.receiver.requests.join(&mut self.queue.sink);
         self.queue.source.join(&mut self.target.requests);
 
-        self.target.config.join(&mut self.configuration.request);
-        self.configuration.response.join(&mut self.target.config_response);
+        self.target.config.join(&mut self.window.request);
+        self.window.response.join(&mut self.target.config_response);
+        self.target.network.join(&mut self.window.register);
+        self.window.register_response.join(&mut self.target.network_response);
+        self.window.config.join(&mut self.configuration.request);
+        self.configuration.response.join(&mut self.window.config_response);
         self.target.errors.join(&mut self.faults.requests);
         self.faults.found[0].next = self.receiver.malformed.val();
         self.faults.found[1].next = self.read_error.val();
@@ -138,8 +145,8 @@ impl Logic for Front {
         self.msix.response.join(&mut self.target.msix_response);
         self.nvme.link(&mut self.target.nvme);
         self.nvme_response.link(&mut self.target.nvme_response);
-        self.network.link(&mut self.target.network);
-        self.network_response.link(&mut self.target.network_response);
+        self.network.link(&mut self.window.network);
+        self.network_response.link(&mut self.window.network_response);
         self.management.link(&mut self.target.management);
         self.management_response.link(&mut self.target.management_response);
         self.target.completion.join(&mut self.responder.sink);

@@ -11,6 +11,7 @@ mod receiver;
 pub mod request;
 mod target;
 mod transmitter;
+mod window;
 
 pub use completer::Completer;
 pub use config::Config;
@@ -19,6 +20,7 @@ pub use msix::Msix;
 pub use receiver::Receiver;
 pub use target::Target;
 pub use transmitter::Transmitter;
+pub use window::Window;
 
 #[cfg(test)]
 mod tests;

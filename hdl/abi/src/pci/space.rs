@@ -168,7 +168,8 @@ const fn capabilities(kind: Kind, offset: u16) -> Register {
     let vf = kind.is_virtual();
     let msix = !matches!(kind, Kind::Management);
     match offset {
-        VIRTIO..EXTENDED if kind.is_network() => virtio(offset),
+        VIRTIO..VIRTIO_WINDOW if kind.is_network() => virtio(offset),
+        VIRTIO_WINDOW..EXTENDED if kind.is_network() => virtio_window(offset),
         // Version 3; no PME, no auxiliary current, D0 and D3hot only.
         PM if !vf => ro(capability(PM_ID, EXPRESS, 3)),
         PM_CONTROL if !vf => rw(PM_NO_SOFT_RESET, PM_STATE),
@@ -220,6 +221,16 @@ const fn capabilities(kind: Kind, offset: u16) -> Register {
     }
 }
 
+/// The access to BAR0 through configuration space (virtio 1.2 §4.1.4.9): the driver writes `bar`, `offset` and `length`.
+const fn virtio_window(offset: u16) -> Register {
+    match offset - VIRTIO_WINDOW {
+        0 => ro(capability(VIRTIO_ID, 0, (VIRTIO_BYTES as u32 + 4) | (virtio::capability::PCI as u32) << 8)),
+        4 => rw(0, 0xff),
+        8 | 12 => rw(0, 0xffff_ffff),
+        _ => ro(0),
+    }
+}
+
 /// The structures of a network function in BAR0 (virtio 1.2 §4.1.4).
 const fn virtio(offset: u16) -> Register {
     const STRUCTURES: [(u8, u64, u16); 4] = [
@@ -235,16 +246,12 @@ const fn virtio(offset: u16) -> Register {
     let place = (offset - VIRTIO) as usize / VIRTIO_BYTES as usize;
     if place >= STRUCTURES.len() {
         // The last one has the multiplier behind it.
-        return ro(if offset == VIRTIO + 4 * VIRTIO_BYTES {
-            card::VIRTIO_NOTIFY_MULTIPLIER as u32
-        } else {
-            0
-        });
+        return ro(card::VIRTIO_NOTIFY_MULTIPLIER as u32);
     }
     let last = place + 1 == STRUCTURES.len();
     let (kind, at, length) = STRUCTURES[place];
     let bytes = if last { VIRTIO_BYTES + 4 } else { VIRTIO_BYTES };
-    let next = if last { 0 } else { VIRTIO + (place as u16 + 1) * VIRTIO_BYTES };
+    let next = if last { VIRTIO_WINDOW } else { VIRTIO + (place as u16 + 1) * VIRTIO_BYTES };
     ro(match (offset - VIRTIO) % VIRTIO_BYTES {
         0 => capability(VIRTIO_ID, next, bytes as u32 | (kind as u32) << 8),
         8 => at as u32,
@@ -366,7 +373,8 @@ mod tests {
         assert!(list(Kind::Management).eq([(PM, PM_ID), (EXPRESS, EXPRESS_ID)]));
         assert!(list(Kind::Storage).eq([(PM, PM_ID), (EXPRESS, EXPRESS_ID), (MSIX, MSIX_ID)]));
         assert!(list(Kind::StorageVf).eq([(EXPRESS, EXPRESS_ID), (MSIX, MSIX_ID)]));
-        let virtio = (0..4).map(|place| (VIRTIO + place * VIRTIO_BYTES, VIRTIO_ID));
+        let virtio = (0..4).map(|place| VIRTIO + place * VIRTIO_BYTES).chain([VIRTIO_WINDOW]);
+        let virtio = virtio.map(|at| (at, VIRTIO_ID));
         assert!(
             list(Kind::Network)
                 .eq([(PM, PM_ID), (EXPRESS, EXPRESS_ID), (MSIX, MSIX_ID)].into_iter().chain(virtio.clone()))
@@ -404,6 +412,7 @@ mod tests {
             (virtio::capability::ISR, 16, 0x100, 1),
             (virtio::capability::DEVICE, 16, 0x200, 0x18),
             (virtio::capability::NOTIFY, 20, 0x1000, 20),
+            (virtio::capability::PCI, 20, 0, 0),
         ]));
         assert_eq!(dw(Kind::Network, VIRTIO + 4 * VIRTIO_BYTES), 4);
         assert_eq!(dw(Kind::Network, ID), 0x1041_1af4);

@@ -1,1 +1,2 @@
 mod registers;
+mod share;

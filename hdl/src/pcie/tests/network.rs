@@ -1,6 +1,6 @@
 //! PF1 and its VFs beside PF2 and its, in a card that has them.
 
-use nitride_abi::card::{BAR0_VIRTIO_NOTIFY, PF_NETWORK, VF_NETWORK_FIRST};
+use nitride_abi::card::{BAR0_VIRTIO_NOTIFY, PF_NETWORK, PF_STORAGE, VF_NETWORK_FIRST};
 use nitride_abi::pci;
 use nitride_abi::tlp::Status;
 
@@ -103,4 +103,127 @@ fn errors_of_no_function_are_told_by_each_pf() {
         let detected = host.config_read(function, pci::DEVICE_CONTROL) >> 16;
         assert_eq!(detected & 0xf, 0b1001, "function {function}");
     }
+}
+
+/// `pci_cfg_data` of the capability.
+const DATA: u16 = pci::VIRTIO_WINDOW + 16;
+
+/// What the next access to `pci_cfg_data` is to (virtio 1.2 §4.1.4.9).
+fn aim(host: &mut Host, function: u8, bar: u8, offset: u32, length: u32) {
+    host.config_write(function, pci::VIRTIO_WINDOW + 4, bar.into());
+    host.config_write(function, pci::VIRTIO_WINDOW + 8, offset);
+    host.config_write(function, pci::VIRTIO_WINDOW + 12, length);
+}
+
+/// PF1 with three VFs and no memory space: nothing of their BARs can be reached by memory requests.
+fn without_memory() -> Host {
+    let mut host = Host::with(&NETWORK);
+    host.config_write_16(PF_NETWORK, pci::SRIOV_NUM_VFS, 3);
+    host.config_write_16(PF_NETWORK, pci::SRIOV_CONTROL, 0x11);
+    host
+}
+
+#[test]
+fn registers_are_read_through_configuration_space() {
+    let mut host = without_memory();
+    for function in [PF_NETWORK, 8, 10] {
+        for (length, offsets) in
+            [(1, &[0x14, 0x100, 0x203][..]), (2, &[0x12, 0x206, 0x1ffe]), (4, &[0, 0x24, 0x1ffc])]
+        {
+            for offset in offsets {
+                aim(&mut host, function, 0, *offset, length);
+                let word = !pattern(function.into(), u64::from(offset & !7)) >> (8 * (offset & 7));
+                let mask = if length == 4 { u32::MAX } else { (1 << (8 * length)) - 1 };
+                assert_eq!(host.config_read(function, DATA) & mask, word as u32 & mask, "{offset:#x}");
+                assert_eq!(host.config_read(function, pci::VIRTIO_WINDOW + 8), *offset);
+            }
+        }
+    }
+    assert!(host.network_writes.is_empty() && host.nvme_writes.is_empty());
+}
+
+#[test]
+fn registers_are_written_through_configuration_space() {
+    let mut host = without_memory();
+    // Offset, length, bytes that the host writes; the bytes that are accessed of the word.
+    for (offset, length, written, enable) in [
+        (0x14, 1, 0b0001, 0b1_0000),
+        (0x17, 1, 0b1111, 0b1000_0000),
+        (0x16, 2, 0b0011, 0b1100_0000),
+        (0x20, 4, 0b1111, 0b1111),
+        (0x24, 4, 0b1111, 0b1111_0000),
+        (0x1008, 2, 0b1111, 0b11),
+        (0x24, 4, 0b0110, 0b0110_0000),
+    ] {
+        aim(&mut host, 9, 0, offset, length);
+        host.network_writes.clear();
+        assert_eq!(host.try_config_write(9, DATA, 0x8765_4321, written).status, Status::Success);
+        let write = host.network_writes.pop().expect("a write");
+        assert!(host.network_writes.is_empty() && write.write && write.function.to_u64() == 9);
+        assert_eq!(write.offset.to_u64(), u64::from(offset & !7));
+        assert_eq!(write.enable.to_u64(), enable);
+        assert_eq!(write.data.to_u64(), 0x8765_4321 << (8 * (offset & 7)));
+    }
+}
+
+/// What the driver must not ask for does nothing (virtio 1.2 §4.1.4.9.2), and the function goes on.
+#[test]
+fn windows_beside_the_structures_do_nothing() {
+    let mut host = without_memory();
+    let wrong = [
+        (0, 0x14, 0),
+        (0, 0x14, 3),
+        (0, 0x14, 8),
+        (0, 0x14, 0x8000_0001),
+        (0, 0x15, 2),
+        (0, 0x16, 4),
+        (0, 0x2000, 4),
+        (0, 0x4000, 4),
+        (0, 0x8000_0014, 4),
+        (0, 0xffff_fffc, 4),
+        (1, 0x14, 4),
+        (0x80, 0x14, 4),
+    ];
+    for (bar, offset, length) in wrong {
+        aim(&mut host, 8, bar, offset, length);
+        host.config_read(8, DATA);
+        host.config_write(8, DATA, 0xffff_ffff);
+        assert!(host.network_writes.is_empty(), "{bar} {offset:#x} {length:#x}");
+        assert_eq!(host.config_read(8, pci::CLASS) >> 8, 0x02_0000);
+    }
+    aim(&mut host, 8, 0, 0x16, 2);
+    assert_eq!(host.try_config_write(8, DATA, 0xffff_ffff, 0b1100).status, Status::Success);
+    assert!(host.network_writes.is_empty(), "none of its bytes were written");
+}
+
+#[test]
+fn each_function_has_a_window_of_its_own() {
+    let mut host = without_memory();
+    for function in [PF_NETWORK, 8, 9] {
+        aim(&mut host, function, 0, 0x100 * u32::from(function), 4);
+    }
+    for function in [PF_NETWORK, 8, 9] {
+        let offset = 0x100 * u64::from(function);
+        assert_eq!(host.config_read(function, DATA), !pattern(function.into(), offset) as u32);
+    }
+    // A reset closes it.
+    host.config_write_16(8, pci::DEVICE_CONTROL, 1 << 15);
+    host.settle();
+    assert_eq!(host.try_config_read(8, DATA).status, Status::Retry);
+    host.finish_resets();
+    assert_eq!(host.config_read(8, DATA), 0);
+    assert_eq!(host.config_read(8, pci::VIRTIO_WINDOW + 8), 0);
+}
+
+#[test]
+fn other_functions_have_no_window() {
+    let mut host = without_memory();
+    for function in [0, PF_STORAGE] {
+        aim(&mut host, function, 0, 0x14, 4);
+        host.config_write(function, DATA, 1);
+        assert_eq!(host.config_read(function, DATA), 0);
+    }
+    let absent = host.try_config_read(11, DATA);
+    assert_eq!(absent.status, Status::UnsupportedRequest);
+    assert!(host.network_writes.is_empty() && host.nvme_writes.is_empty());
 }
