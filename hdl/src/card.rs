@@ -1,5 +1,6 @@
 //! The card: its blocks, connected.
 
+use nitride_abi::card::ETHERNET_PORTS;
 use nitride_abi::management::{COUNTER_COUNT, Counter};
 use nitride_lang::prelude::*;
 
@@ -10,9 +11,12 @@ use crate::bus::{
 use crate::management::Management;
 use crate::profile::Profile;
 use crate::storage::{AxiAddress, AxiRead, AxiResponse, AxiWrite};
-use crate::{dma, nvme, pcie, storage};
+use crate::net::records::{
+    Assignment, EgressBeat, ForwardAnswer, ForwardUpdate, Offer, PacketBeat, Reply,
+};
+use crate::{dma, net, nvme, pcie, storage, switch};
 
-/// A card with PF0 (management) and PF2 with its VFs (NVMe). `docs/interfaces.md` describes its ports.
+/// A card with PF0 (management), PF1 with its VFs (virtio-net), PF2 with its VFs (NVMe), and the switch between network devices and Ethernet ports. `docs/interfaces.md` describes its ports.
 #[derive(LogicBlock)]
 pub struct Card {
     /// The one clock.
@@ -37,6 +41,10 @@ pub struct Card {
     pub media: Source<MediaRequest>,
     /// Media: their ends.
     pub media_response: Sink<MediaResponse>,
+    /// Frames from the Ethernet ports' MACs.
+    pub eth_rx: [Sink<PacketBeat>; ETHERNET_PORTS],
+    /// Frames to them.
+    pub eth_tx: [Source<PacketBeat>; ETHERNET_PORTS],
     /// Something is in flight.
     pub busy: Signal<Out, Bit>,
     front: pcie::Front,
@@ -46,6 +54,12 @@ pub struct Card {
     writer: dma::Writer,
     nvme: nvme::Front,
     storage: storage::Engine,
+    network: net::Network,
+    arrivals: [switch::EthernetIn; ETHERNET_PORTS],
+    switch: switch::Front,
+    egress: switch::Egress,
+    ports: switch::PortCounters,
+    interrupts: StreamArbiter<InterruptRequest, 2>,
 }
 
 impl Card {
@@ -64,6 +78,8 @@ impl Card {
             axi_b: Sink::default(),
             media: Source::default(),
             media_response: Sink::default(),
+            eth_rx: Default::default(),
+            eth_tx: Default::default(),
             busy: Signal::default(),
             front: pcie::Front::new(profile),
             transmitter: pcie::Transmitter::default(),
@@ -72,6 +88,12 @@ impl Card {
             writer: dma::Writer::default(),
             nvme: nvme::Front::default(),
             storage: storage::Engine::default(),
+            network: net::Network::default(),
+            arrivals: [16, 17].map(switch::EthernetIn::new),
+            switch: switch::Front::default(),
+            egress: switch::Egress::default(),
+            ports: switch::PortCounters::default(),
+            interrupts: StreamArbiter::default(),
         }
     }
 }
@@ -101,14 +123,14 @@ impl Logic for Card {
         self.writer.link.next = self.front.link.val();
         Source::<Bits<5>>::join(&mut self.front.flr, &mut self.nvme.flr);
         Source::<Bits<5>>::join(&mut self.nvme.flr_done, &mut self.front.flr_done);
-        // There is no PF1 in the profiles of this card.
-        self.front.network.ready.next = false;
-        self.front.network_response.valid.next = false;
-        self.front.network_response.data.next = RegisterResponse { data: bits::<64>(0) };
-        self.front.network_flr.ready.next = false;
-        self.front.network_flr_done.valid.next = false;
-        self.front.network_flr_done.data.next = bits::<5>(0);
-        Source::<InterruptRequest>::join(&mut self.nvme.interrupt, &mut self.front.interrupt);
+        Source::<RegisterRequest>::join(&mut self.front.network, &mut self.network.register);
+        Source::<RegisterResponse>::join(&mut self.network.response, &mut self.front.network_response);
+        Source::<Bits<5>>::join(&mut self.front.network_flr, &mut self.network.flr);
+        Source::<Bits<5>>::join(&mut self.network.flr_done, &mut self.front.network_flr_done);
+        Source::<InterruptRequest>::join(&mut self.nvme.interrupt, &mut self.interrupts.sink[0]);
+        Source::<InterruptRequest>::join(&mut self.network.interrupt, &mut self.interrupts.sink[1]);
+        self.interrupts.last.next = bits::<2>(3);
+        Source::<InterruptRequest>::join(&mut self.interrupts.source, &mut self.front.interrupt);
         Source::<Bits<4>>::join(&mut self.management.attribute_changed, &mut self.nvme.attribute_changed);
         self.nvme.volume.next = self.management.volume.val();
         self.storage.volume.next = self.management.volume.val();
@@ -124,15 +146,13 @@ impl Logic for Card {
         Source::<DmaDone>::join(&mut self.reader.done[1], &mut self.nvme.read_done);
         Source::<DmaReadRequest>::join(&mut self.storage.list, &mut self.reader.request[2]);
         Source::<DmaDone>::join(&mut self.reader.done[2], &mut self.storage.list_done);
-        // Nobody asks for these yet: they are the network's.
-        for i in 3..dma::CLIENTS {
-            self.reader.request[i].valid.next = false;
-            self.reader.request[i].data.next = DmaReadRequest::default();
-            self.reader.done[i].ready.next = true;
-            self.writer.request[i].valid.next = false;
-            self.writer.request[i].data.next = DmaWriteRequest::default();
-            self.writer.done[i].ready.next = true;
+        for i in 0..2 {
+            Source::<DmaReadRequest>::join(&mut self.network.read[i], &mut self.reader.request[3 + i]);
+            Source::<DmaDone>::join(&mut self.reader.done[3 + i], &mut self.network.read_done[i]);
+            Source::<DmaWriteRequest>::join(&mut self.network.write[i], &mut self.writer.request[3 + i]);
+            Source::<DmaDone>::join(&mut self.writer.done[3 + i], &mut self.network.write_done[i]);
         }
+        self.network.landing.next = self.reader.landing.val();
         self.nvme.landing.next = self.reader.landing.val();
         self.storage.landing.next = self.reader.landing.val();
 
@@ -145,7 +165,40 @@ impl Logic for Card {
         Source::<DmaDone>::join(&mut self.writer.done[2], &mut self.nvme.entry_done);
         self.nvme.launch.next = self.writer.launch.val();
         self.storage.launch.next = self.writer.launch.val();
-        self.writer.launch_data.next = self.nvme.launch_data.val() | self.storage.launch_data.val();
+        self.network.launch.next = self.writer.launch.val();
+        self.writer.launch_data.next = self.nvme.launch_data.val()
+            | self.storage.launch_data.val()
+            | self.network.launch_data.val();
+
+        // Frames.
+        Source::<PacketBeat>::join(&mut self.network.packet, &mut self.switch.packet[0]);
+        for i in 0..ETHERNET_PORTS {
+            Sink::<PacketBeat>::link(&mut self.eth_rx[i], &mut self.arrivals[i].rx);
+            Source::<PacketBeat>::join(&mut self.arrivals[i].packet, &mut self.switch.packet[1 + i]);
+            Source::<PacketBeat>::link(&mut self.eth_tx[i], &mut self.egress.ethernet[i]);
+            self.ports.counted[i].next = self.arrivals[i].counted.val();
+            self.ports.counted[2 + i].next = self.switch.counted[i].val();
+        }
+        for i in 0..3 {
+            self.ports.counted[4 + i].next = self.egress.counted[i].val();
+        }
+        self.ports.counted[7].next = self.network.counted.val();
+        Source::<EgressBeat>::join(&mut self.switch.frame, &mut self.egress.frame);
+        Source::<Offer>::join(&mut self.egress.offer, &mut self.network.offer);
+        Source::<Reply>::join(&mut self.network.reply, &mut self.egress.reply);
+        self.egress.wake.next = self.network.wake.val();
+        Source::<EgressBeat>::join(&mut self.egress.receive, &mut self.network.frame);
+
+        // What the owner decides of them.
+        self.switch.update.next = self.network.update.val();
+        self.switch.filter.next = self.network.filter.val();
+        self.switch.port.next = self.management.port.val();
+        self.switch.group.next = self.management.group.val();
+        Source::<ForwardUpdate>::join(&mut self.management.forward, &mut self.switch.forward);
+        Source::<ForwardAnswer>::join(&mut self.switch.answer, &mut self.management.answer);
+        Source::<Assignment>::join(&mut self.management.assignment, &mut self.network.assignment);
+        self.ports.index.next = self.management.count_index.val();
+        self.management.count.next = self.ports.value.val();
 
         // Media.
         Source::<AxiAddress>::link(&mut self.axi_ar, &mut self.storage.axi_ar);
@@ -172,6 +225,12 @@ impl Logic for Card {
             || self.reader.busy.val()
             || self.writer.busy.val()
             || self.nvme.busy.val()
-            || self.storage.busy.val();
+            || self.storage.busy.val()
+            || self.network.busy.val()
+            || self.arrivals[0].busy.val()
+            || self.arrivals[1].busy.val()
+            || self.switch.busy.val()
+            || self.egress.busy.val()
+            || self.ports.busy.val();
     }
 }

@@ -26,7 +26,7 @@ impl Profile {
     }
 
     /// The simulated default.
-    pub const LAB: Self = Self { vfs: nitride_abi::card::VFS, network: false, completion_timeout: 250_000 };
+    pub const LAB: Self = Self { vfs: nitride_abi::card::VFS, network: true, completion_timeout: 250_000 };
 }
 
 impl Default for Profile {

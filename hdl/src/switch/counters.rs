@@ -5,7 +5,7 @@ use nitride_lang::prelude::*;
 use crate::net::records::PortEvent;
 
 /// Sources of events.
-pub const SOURCES: usize = 7;
+pub const SOURCES: usize = 8;
 
 /// A counter's value at its number.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
@@ -51,7 +51,7 @@ impl Logic for PortCounters {
             waits = waits || self.events[i].level.val().any();
             Source::<PortEvent>::join(&mut self.events[i].source, &mut self.turns.sink[i]);
         }
-        self.turns.last.next = bits::<SOURCES>(0x7f);
+        self.turns.last.next = !bits::<SOURCES>(0);
         self.turns.source.ready.next = true;
         let next = self.turns.source.data.val();
         let place = cat2::<5, 4, 9>(next.port, next.event);

@@ -4,7 +4,11 @@ use nitride_abi::card;
 use nitride_abi::management::{self as abi, COUNTER_COUNT};
 use nitride_lang::prelude::*;
 
+mod network;
+
+use self::network::NetworkWindow;
 use crate::bus::{RegisterRequest, RegisterResponse, Volume, VolumeUpdate};
+use crate::net::records::{Assignment, ForwardAnswer, ForwardUpdate, GroupUpdate, PortUpdate};
 use crate::profile::Profile;
 
 /// Word numbers (byte offset / 8) of the registers.
@@ -121,8 +125,23 @@ pub struct Management {
     pub attribute_changed: Source<Bits<{ card::CONTROLLER_BITS }>>,
     /// Pulses to be counted, by `Counter`.
     pub events: Signal<In, Bits<COUNTER_COUNT>>,
+    /// A port that was committed.
+    pub port: Signal<Out, PortUpdate>,
+    /// A network whose members were set.
+    pub group: Signal<Out, GroupUpdate>,
+    /// Changes of the forwarding table.
+    pub forward: Source<ForwardUpdate>,
+    /// What came of them.
+    pub answer: Sink<ForwardAnswer>,
+    /// Assignments of network devices.
+    pub assignment: Source<Assignment>,
+    /// The port counter to read, `{port (5), event (4), bytes (1)}`.
+    pub count_index: Signal<Out, Bits<10>>,
+    /// Its value, one cycle later.
+    pub count: Signal<In, Bits<64>>,
     /// An access is being served, or pulses are being counted.
     pub busy: Signal<Out, Bit>,
+    network: NetworkWindow,
     profile: Constant<Bits<64>>,
     counters: Counters,
     volumes: Ram<Volume, VOLUME_BITS>,
@@ -148,7 +167,15 @@ impl Management {
             volume: Signal::default(),
             attribute_changed: Source::default(),
             events: Signal::default(),
+            port: Signal::default(),
+            group: Signal::default(),
+            forward: Source::default(),
+            answer: Sink::default(),
+            assignment: Source::default(),
+            count_index: Signal::default(),
+            count: Signal::default(),
             busy: Signal::default(),
+            network: NetworkWindow::default(),
             profile: Constant::new(profile.encode().into()),
             counters: Counters::default(),
             volumes: Ram::default(),
@@ -214,7 +241,7 @@ impl Logic for Management {
         } else if page == COUNTERS {
             self.counters.value.val()
         } else {
-            bits::<64>(0)
+            self.network.value.val()
         };
         let mask = byte_mask(access.enable);
         let written = (value & !mask) | (access.data & mask);
@@ -226,7 +253,18 @@ impl Logic for Management {
         self.volumes.write_data.next = window;
         self.volumes.write_enable.next = false;
         self.volume.next = VolumeUpdate { valid: false, index: index, volume: window };
-        self.register.ready.next = state == ManagementState::Idle;
+        let ready = state == ManagementState::Idle && !self.network.waits.val();
+        self.network.word.next = word;
+        self.network.write.next = state == ManagementState::Apply && access.write && access.enable.any();
+        self.network.data.next = written;
+        self.port.next = self.network.port.val();
+        self.group.next = self.network.group.val();
+        Source::<ForwardUpdate>::link(&mut self.forward, &mut self.network.forward);
+        Sink::<ForwardAnswer>::link(&mut self.answer, &mut self.network.answer);
+        Source::<Assignment>::link(&mut self.assignment, &mut self.network.assignment);
+        self.count_index.next = self.network.count_index.val();
+        self.network.count.next = self.count.val();
+        self.register.ready.next = ready;
         self.response.valid.next = state == ManagementState::Apply && !access.write;
         self.response.data.next = RegisterResponse { data: value };
         self.attribute_changed.valid.next = state == ManagementState::Notify;
@@ -234,7 +272,7 @@ impl Logic for Management {
 
         match state {
             ManagementState::Idle => {
-                if self.register.valid.val() {
+                if self.register.valid.val() && ready {
                     self.access.d.next = self.register.data.val();
                     self.state.d.next = ManagementState::Fetch;
                 }
@@ -280,7 +318,7 @@ impl Logic for Management {
             _ => {}
         }
         self.busy.next =
-            state != ManagementState::Idle || self.register.valid.val() || self.counters.busy.val();
+            !ready || self.register.valid.val() || self.counters.busy.val();
     }
 }
 
