@@ -9,11 +9,9 @@ use crate::bus::{
     MediaRequest, MediaResponse, RegisterRequest, RegisterResponse, TlpBeat,
 };
 use crate::management::Management;
+use crate::net::records::{Assignment, EgressBeat, ForwardAnswer, ForwardUpdate, Offer, PacketBeat, Reply};
 use crate::profile::Profile;
 use crate::storage::{AxiAddress, AxiRead, AxiResponse, AxiWrite};
-use crate::net::records::{
-    Assignment, EgressBeat, ForwardAnswer, ForwardUpdate, Offer, PacketBeat, Reply,
-};
 use crate::{dma, net, nvme, pcie, storage, switch};
 
 /// A card with PF0 (management), PF1 with its VFs (virtio-net), PF2 with its VFs (NVMe), and the switch between network devices and Ethernet ports. `docs/interfaces.md` describes its ports.
@@ -41,10 +39,14 @@ pub struct Card {
     pub media: Source<MediaRequest>,
     /// Media: their ends.
     pub media_response: Sink<MediaResponse>,
-    /// Frames from the Ethernet ports' MACs.
-    pub eth_rx: [Sink<PacketBeat>; ETHERNET_PORTS],
-    /// Frames to them.
-    pub eth_tx: [Source<PacketBeat>; ETHERNET_PORTS],
+    /// Frames from the MAC of Ethernet port 0; always ready.
+    pub eth0_rx: Sink<PacketBeat>,
+    /// Frames to it.
+    pub eth0_tx: Source<PacketBeat>,
+    /// Frames from the MAC of Ethernet port 1; always ready.
+    pub eth1_rx: Sink<PacketBeat>,
+    /// Frames to it.
+    pub eth1_tx: Source<PacketBeat>,
     /// Something is in flight.
     pub busy: Signal<Out, Bit>,
     front: pcie::Front,
@@ -78,8 +80,10 @@ impl Card {
             axi_b: Sink::default(),
             media: Source::default(),
             media_response: Sink::default(),
-            eth_rx: Default::default(),
-            eth_tx: Default::default(),
+            eth0_rx: Sink::default(),
+            eth0_tx: Source::default(),
+            eth1_rx: Sink::default(),
+            eth1_tx: Source::default(),
             busy: Signal::default(),
             front: pcie::Front::new(profile),
             transmitter: pcie::Transmitter::default(),
@@ -166,16 +170,17 @@ impl Logic for Card {
         self.nvme.launch.next = self.writer.launch.val();
         self.storage.launch.next = self.writer.launch.val();
         self.network.launch.next = self.writer.launch.val();
-        self.writer.launch_data.next = self.nvme.launch_data.val()
-            | self.storage.launch_data.val()
-            | self.network.launch_data.val();
+        self.writer.launch_data.next =
+            self.nvme.launch_data.val() | self.storage.launch_data.val() | self.network.launch_data.val();
 
         // Frames.
         Source::<PacketBeat>::join(&mut self.network.packet, &mut self.switch.packet[0]);
+        Sink::<PacketBeat>::link(&mut self.eth0_rx, &mut self.arrivals[0].rx);
+        Sink::<PacketBeat>::link(&mut self.eth1_rx, &mut self.arrivals[1].rx);
+        Source::<PacketBeat>::link(&mut self.eth0_tx, &mut self.egress.ethernet[0]);
+        Source::<PacketBeat>::link(&mut self.eth1_tx, &mut self.egress.ethernet[1]);
         for i in 0..ETHERNET_PORTS {
-            Sink::<PacketBeat>::link(&mut self.eth_rx[i], &mut self.arrivals[i].rx);
             Source::<PacketBeat>::join(&mut self.arrivals[i].packet, &mut self.switch.packet[1 + i]);
-            Source::<PacketBeat>::link(&mut self.eth_tx[i], &mut self.egress.ethernet[i]);
             self.ports.counted[i].next = self.arrivals[i].counted.val();
             self.ports.counted[2 + i].next = self.switch.counted[i].val();
         }

@@ -29,7 +29,17 @@ const STREAMS: &[(&str, &[(&str, usize)])] = &[
     ("axi_b", &[("id", 6), ("error", 1)]),
     ("media", &[("operation", 2), ("address", 48), ("length", 48), ("id", 6)]),
     ("media_response", &[("id", 6), ("error", 1)]),
+    ("eth0_rx", FRAME),
+    ("eth0_tx", FRAME),
+    ("eth1_rx", FRAME),
+    ("eth1_tx", FRAME),
 ];
+
+/// A field that nobody looks at.
+const UNUSED: &str = "_";
+
+/// A beat of an Ethernet frame; its switch port is the card's own business.
+const FRAME: &[(&str, usize)] = &[("data", 256), ("bytes", 6), ("last", 1), (UNUSED, 5)];
 
 /// Ports that belong to no stream.
 const SINGLE: &[(&str, usize)] = &[("clock", 1), ("tx_credit", 3), ("busy", 1)];
@@ -80,6 +90,10 @@ pub fn rust(ports: &[Port]) -> Result<String, String> {
         let packed = find(ports, &format!("{stream}$data"), record).ok();
         let mut bit = 0;
         for (field, width) in *fields {
+            if *field == UNUSED {
+                bit += width;
+                continue;
+            }
             let place = match packed {
                 Some(port) => (port, bit, *width),
                 None => (find(ports, &format!("{stream}${field}"), *width)?, 0, *width),

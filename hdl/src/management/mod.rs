@@ -317,8 +317,7 @@ impl Logic for Management {
             }
             _ => {}
         }
-        self.busy.next =
-            !ready || self.register.valid.val() || self.counters.busy.val();
+        self.busy.next = !ready || self.register.valid.val() || self.counters.busy.val();
     }
 }
 

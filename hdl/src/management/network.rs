@@ -34,10 +34,8 @@ const ANNOUNCE: usize = abi::ASSIGNMENT_ANNOUNCE.ilog2() as usize;
 
 #[hdl_fn]
 fn flags(port: Port) -> Bits<64> {
-    let bits_of = cat2::<1, 2, 3>(
-        port.check_ipv4.into(),
-        cat2::<1, 1, 2>(port.check_mac.into(), port.enabled.into()),
-    );
+    let bits_of =
+        cat2::<1, 2, 3>(port.check_ipv4.into(), cat2::<1, 1, 2>(port.check_mac.into(), port.enabled.into()));
     bit_cast::<64, 3>(bits_of) | (bit_cast::<64, 8>(port.network) << (NETWORK as u64))
 }
 
@@ -129,8 +127,7 @@ impl Logic for NetworkWindow {
         self.ports.write_address.next = index;
         self.ports.write_data.next = window;
         self.ports.write_enable.next = write && word == PORT_COMMIT;
-        self.port.next =
-            PortUpdate { valid: write && word == PORT_COMMIT, number: index, port: window };
+        self.port.next = PortUpdate { valid: write && word == PORT_COMMIT, number: index, port: window };
         self.group.next = GroupUpdate {
             valid: write && word == GROUP_MEMBERS,
             network: self.network.q.val(),

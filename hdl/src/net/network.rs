@@ -178,9 +178,8 @@ impl Logic for Network {
         self.returner.launch.next = self.launch.val();
         self.control.launch.next = self.launch.val();
         self.receive.launch.next = self.launch.val();
-        self.launch_data.next = self.returner.launch_data.val()
-            | self.control.launch_data.val()
-            | self.receive.launch_data.val();
+        self.launch_data.next =
+            self.returner.launch_data.val() | self.control.launch_data.val() | self.receive.launch_data.val();
 
         // Frames.
         Source::<PacketBeat>::link(&mut self.packet, &mut self.transmit.packet);

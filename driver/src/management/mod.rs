@@ -12,6 +12,8 @@
 //! # }
 //! ```
 
+mod network;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nitride_abi::management::{
@@ -20,6 +22,8 @@ use nitride_abi::management::{
 };
 
 use crate::function::{self, Function};
+
+pub use network::{Assignment, Port};
 
 /// What can go wrong with the management function.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,14 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// The card has no such port, network or device, or no room in a table.
+    #[error("{what}: {detail}")]
+    Network {
+        /// What was asked for.
+        what: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
 }
 
 /// The result of every operation on the management function.
@@ -67,7 +79,7 @@ pub struct Volume {
 pub struct Management {
     function: Arc<dyn Function>,
     profile: Profile,
-    /// The volume window holds one entry at a time.
+    /// Each window holds one entry at a time.
     window: Mutex<()>,
 }
 
@@ -219,5 +231,4 @@ fn read(function: &dyn Function, offset: u64) -> Result<u64> {
 }
 
 #[cfg(test)]
-#[path = "management_tests.rs"]
 mod tests;
