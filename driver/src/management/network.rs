@@ -41,7 +41,7 @@ fn encode(mac: [u8; 6]) -> u64 {
 impl Management {
     /// Sets a port: those below 16 are the network devices', from there on the Ethernet ports.
     pub fn set_port(&self, number: u8, port: Port) -> Result<()> {
-        self.check_port("a port of the switch", number)?;
+        Self::check_port("a port of the switch", number)?;
         let _window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };
         let flags = flag(port.enabled, registers::PORT_ENABLED)
@@ -71,7 +71,7 @@ impl Management {
     pub fn forward(&self, network: u8, mac: [u8; 6], port: Option<u8>) -> Result<()> {
         let what = "an entry of the forwarding table";
         if let Some(port) = port {
-            self.check_port(what, port)?;
+            Self::check_port(what, port)?;
         }
         let _window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let key = encode(mac) | u64::from(network) << registers::FORWARD_NETWORK_SHIFT;
@@ -104,7 +104,7 @@ impl Management {
 
     /// What was counted at a port: event, packets, bytes.
     pub fn port_counters(&self, number: u8) -> Result<Vec<(PortEvent, u64, u64)>> {
-        self.check_port("counters of a port", number)?;
+        Self::check_port("counters of a port", number)?;
         let _window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(registers::PORT_INDEX, number.into())?;
         let count = |event: PortEvent| {
@@ -114,7 +114,7 @@ impl Management {
         PortEvent::ALL.into_iter().map(count).collect()
     }
 
-    fn check_port(&self, what: &'static str, number: u8) -> Result<()> {
+    fn check_port(what: &'static str, number: u8) -> Result<()> {
         if usize::from(number) < PORTS {
             return Ok(());
         }

@@ -18,7 +18,7 @@ enum State {
     Give,
 }
 
-/// Reads entries of available rings (virtio 1.2 §2.7.6), up to 16 batches at once, and gives them in the order in which they were
+/// Reads entries of available rings (virtio 1.2 §2.7.6), up to 16 under_way at once, and gives them in the order in which they were
 /// asked for.
 ///
 /// A batch a cycle, latency 1 cycle to its read; 3 cycles from its end to the first head, then a head a cycle.
@@ -38,8 +38,8 @@ pub struct Batches<const READER: u64> {
     pub landing: Signal<In, LandingWrite>,
     /// Entries.
     pub head: Source<Head>,
-    /// Batches under way.
-    batches: Fifo<Batch, 4>,
+    /// Those under way.
+    under_way: Fifo<Batch, 4>,
     rows: LandingRam<{ Landing::RINGS }, 4>,
     requests: RegFifo<DmaReadRequest, 2>,
     /// Of each row: its read has ended, and failed.
@@ -59,13 +59,13 @@ impl<const READER: u64> Logic for Batches<READER> {
         let batch = self.batch.data.val();
         let next = self.next.q.val();
         let oldest = self.oldest.q.val();
-        let may = self.batches.sink.ready.val() && self.requests.sink.ready.val();
+        let may = self.under_way.sink.ready.val() && self.requests.sink.ready.val();
         let go = may && self.batch.valid.val();
         let offset = batch.address.get_bits::<1>(1);
         let halves = bit_cast::<5, 4>(batch.count) + bit_cast::<5, 1>(offset) + 1;
         self.batch.ready.next = may;
-        self.batches.sink.valid.next = go;
-        self.batches.sink.data.next = batch;
+        self.under_way.sink.valid.next = go;
+        self.under_way.sink.data.next = batch;
         self.requests.sink.valid.next = go;
         self.requests.sink.data.next = DmaReadRequest {
             function: function_of_device(batch.queue.get_bits::<4>(3)),
@@ -84,7 +84,7 @@ impl<const READER: u64> Logic for Batches<READER> {
         let first = bits::<16>(1) << oldest;
         let over = self.state.q.val() == State::Give
             && self.head.ready.val()
-            && self.given.q.val() + 1 == self.batches.source.data.val().count;
+            && self.given.q.val() + 1 == self.under_way.source.data.val().count;
         let ended = if over { self.ended.q.val() & !first } else { self.ended.q.val() };
         self.ended.d.next = if mine { ended | row } else { ended };
         if mine {
@@ -97,9 +97,9 @@ impl<const READER: u64> Logic for Batches<READER> {
 
         self.rows.write.next = of_reader(self.landing.val(), READER, 0);
         self.rows.row.next = oldest;
-        let now = self.batches.source.data.val();
+        let now = self.under_way.source.data.val();
         let entries = self.entries.q.val();
-        self.batches.source.ready.next = over;
+        self.under_way.source.ready.next = over;
         self.head.valid.next = self.state.q.val() == State::Give;
         self.head.data.next = Head {
             queue: now.queue,
@@ -109,7 +109,7 @@ impl<const READER: u64> Logic for Batches<READER> {
         };
         match self.state.q.val() {
             State::Wait => {
-                if self.batches.source.valid.val() && (self.ended.q.val() & first).any() {
+                if self.under_way.source.valid.val() && (self.ended.q.val() & first).any() {
                     self.state.d.next = State::Look;
                 }
             }
