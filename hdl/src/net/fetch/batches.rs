@@ -18,7 +18,7 @@ enum State {
     Give,
 }
 
-/// Reads entries of available rings (virtio 1.2 §2.7.6), up to 16 under_way at once, and gives them in the order in which they were
+/// Reads entries of available rings (virtio 1.2 §2.7.6), up to 16 batches at once, and gives them in the order in which they were
 /// asked for.
 ///
 /// A batch a cycle, latency 1 cycle to its read; 3 cycles from its end to the first head, then a head a cycle.

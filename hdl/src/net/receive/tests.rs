@@ -323,7 +323,7 @@ impl Bench {
         self.write_row();
         if taken {
             assert_eq!(request.source.to_u64() >> 15, Launch::FRAMES);
-            assert!(request.address.to_u64() % 4 == 0 && request.source.to_u64() % 8 == 0);
+            assert!(request.address.to_u64().is_multiple_of(4) && request.source.to_u64().is_multiple_of(8));
             let device = self
                 .queues
                 .keys()

@@ -186,7 +186,7 @@ impl Bench {
     fn land(&mut self, request: DmaWriteRequest) {
         let data = self.uut.launch_data.val();
         let length = request.length.to_u64();
-        assert!(request.source.to_u64() >> 15 == Launch::USED && request.source.to_u64() % 8 == 0);
+        assert!(request.source.to_u64() >> 15 == Launch::USED && request.source.to_u64().is_multiple_of(8));
         let base = request.address.to_u64();
         let index = (base >> 32) as u8 - 1;
         let queue = &self.queues[&index];
@@ -365,7 +365,9 @@ fn elements_are_written_in_order_and_no_interrupt_is_lost() {
         let mut bench = Bench::new(seed);
         let queues =
             [(0x01, 4, true), (0x08, 256, true), (0x0c, 1, true), (0x7a, 1024, false), (0x11, 64, true)];
-        queues.iter().for_each(|(index, size, event)| bench.enable(*index, *size, *event));
+        for (index, size, event) in queues {
+            bench.enable(index, size, event);
+        }
         for _ in 0..600 {
             let (index, size, _) = bench.rng.pick(&queues);
             let source = match index & 7 {

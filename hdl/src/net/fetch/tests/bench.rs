@@ -282,7 +282,7 @@ impl<const RECEIVE: bool, const CHAINS: u64, const READER: u64> Bench<RECEIVE, C
 
     fn asked(&mut self, request: DmaReadRequest) {
         let context = request.context.to_u64();
-        assert!(context < 96 && request.address.to_u64() % 4 == 0 && request.length.any());
+        assert!(context < 96 && request.address.to_u64().is_multiple_of(4) && request.length.any());
         assert!(!self.flying.iter().any(|f| f.request.context == request.context), "a context twice");
         self.reads += 1;
         self.polls += usize::from(context >= 80);

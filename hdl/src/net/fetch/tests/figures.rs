@@ -9,7 +9,9 @@ fn cost(queues: u8, latency: u64, buffers: usize) -> f64 {
     let options = Options { latency: (latency, latency), ..Options::SMOOTH };
     let mut bench = Bench::<false, { Landing::TRANSMIT_CHAINS }, { RingReader::TRANSMIT }>::new(1, options);
     let indices: Vec<u8> = (0..queues).map(|device| 8 * device + 1).collect();
-    indices.iter().for_each(|index| bench.enable(*index, 256));
+    for index in &indices {
+        bench.enable(*index, 256);
+    }
     bench.run(40);
     let mut mark = 0;
     for cycle in 0..12_000 {
