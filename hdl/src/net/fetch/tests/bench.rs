@@ -13,7 +13,6 @@ use crate::net::records::{
 };
 
 pub type Transmit = Fetcher<false, { Landing::TRANSMIT_CHAINS }, { RingReader::TRANSMIT }>;
-pub type Receive = Fetcher<true, { Landing::RECEIVE_CHAINS }, { RingReader::RECEIVE }>;
 
 /// A buffer of a chain.
 #[derive(Debug, Clone, Copy, PartialEq)]

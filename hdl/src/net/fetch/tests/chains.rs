@@ -1,7 +1,6 @@
 use nitride_abi::virtio::ring::{DESC_INDIRECT, DESC_NEXT};
-use nitride_lang::testing::Rng;
 
-use super::bench::{Bench, Buffer, Options, Receive};
+use super::bench::{Bench, Buffer, Options};
 use crate::bus::Landing;
 use crate::net::records::{ROOM, RingReader};
 
@@ -274,17 +273,15 @@ fn a_broken_ring_stops_its_queue_alone() {
 
 #[test]
 fn a_read_that_fails_breaks_the_queue_and_nothing_hangs() {
-    for seed in 1..5 {
+    for seed in 1..3 {
         let mut bench = Sender::new(seed, Options { fail: 300, ..Options::ROUGH });
         bench.enable(TX, 64);
         let mut broken = 0;
-        for _ in 0..10 {
+        for _ in 0..6 {
             for _ in 0..5 {
-                // What comes after a chain that broke may come too.
+                // What a chain that broke left behind does not come any more.
                 bench.queues.get_mut(&TX).expect("it").expected.clear();
-                let same = Rng::new(seed).below(1) as usize + 1;
-                let buffers = vec![buffer(0x1234, false); same];
-                bench.chain(TX, &buffers, 0);
+                bench.chain(TX, &[buffer(0x1234, false)], 0);
                 bench.notify(TX);
                 bench.settle();
             }
@@ -294,7 +291,7 @@ fn a_read_that_fails_breaks_the_queue_and_nothing_hangs() {
             assert!(bench.queues[&TX].drained);
             bench.enable(TX, 64);
         }
-        println!("{broken} broken");
+        assert!(broken > 0, "no read failed");
     }
 }
 
@@ -307,5 +304,4 @@ fn queues_of_others_are_not_looked_at() {
     bench.notify(CONTROL);
     bench.run(2_000);
     assert_eq!(bench.reads, 0);
-    let _: &Receive = &bench.uut;
 }
