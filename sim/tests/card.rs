@@ -1,8 +1,8 @@
 //! The RTL in a system.
 
 use nitride_abi::card::{
-    BAR0_SIZE, DEVICE_STORAGE, DEVICE_STORAGE_VF, MSIX_VECTORS, PF_MANAGEMENT, PF_STORAGE, VENDOR_ID,
-    VF_STORAGE_FIRST, VFS,
+    BAR0_SIZE, DEVICE_STORAGE, DEVICE_STORAGE_VF, MSIX_VECTORS, PF_MANAGEMENT, PF_NETWORK, PF_STORAGE,
+    VENDOR_ID, VF_NETWORK_FIRST, VF_STORAGE_FIRST, VFS, device_of,
 };
 use nitride_abi::pci;
 use nitride_abi::tlp::{Header, Kind, Status};
@@ -33,11 +33,16 @@ fn the_card_comes_up_with_its_functions() {
         let link = LinkOptions { stall_percent, ..LinkOptions::default() };
         let mut system = booted(Options { link, ..Options::default() });
         let topology = system.topology().clone();
-        let mut expected = vec![PF_MANAGEMENT, PF_STORAGE];
+        let mut expected = vec![PF_MANAGEMENT, PF_NETWORK, PF_STORAGE];
+        expected.extend(VF_NETWORK_FIRST..VF_NETWORK_FIRST + VFS);
         expected.extend(VF_STORAGE_FIRST..VF_STORAGE_FIRST + VFS);
         assert_eq!(topology.functions.iter().map(|f| f.number).collect::<Vec<_>>(), expected);
         for function in &topology.functions {
-            assert_eq!((function.vendor, function.bars[0].unwrap().size), (VENDOR_ID, BAR0_SIZE));
+            // Network devices have virtio's IDs (virtio 1.2 §4.1.2).
+            let network = device_of(function.number, VFS).is_some() && function.number != PF_MANAGEMENT;
+            let vendor = if network { 0x1af4 } else { VENDOR_ID };
+            assert_eq!((function.vendor, function.bars[0].unwrap().size), (vendor, BAR0_SIZE));
+            assert!(!network || function.device == 0x1041);
         }
         let (pf, vf) = (topology.function(PF_STORAGE).unwrap(), topology.function(VF_STORAGE_FIRST).unwrap());
         assert_eq!((pf.device, vf.device), (DEVICE_STORAGE, DEVICE_STORAGE_VF));
@@ -82,7 +87,7 @@ fn a_function_that_is_reset_answers_again() {
 #[test]
 fn what_is_not_there_gets_unsupported_request() {
     let mut system = booted(Options::default());
-    for function in [1, 3, 8, 24, 31, 32, 255] {
+    for function in [3, 7, 24, 31, 32, 255] {
         let ticket = system.config_read(function, 0, 4);
         assert_eq!(
             system.wait(ticket),

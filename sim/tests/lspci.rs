@@ -101,7 +101,7 @@ fn lspci_decodes_the_management_function() {
     let Some(text) = decoded(&mut booted(), PF_MANAGEMENT) else { return };
     shows(&text, &PHYSICAL);
     shows(&text, &EXPRESS);
-    shows(&text, &["System peripheral", "Alternative Routing-ID Interpretation (ARI)", "Next Function: 2"]);
+    shows(&text, &["System peripheral", "Alternative Routing-ID Interpretation (ARI)", "Next Function: 1"]);
     assert!(!text.contains("MSI-X"));
 }
 

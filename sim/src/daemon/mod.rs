@@ -415,7 +415,8 @@ impl Daemon {
             let device = device_of(function.number(), VFS).filter(|_| !function.is_storage())?;
             Some((device, function.to_string()))
         });
-        let ethernet = (0..ETHERNET_PORTS as u8).map(|port| (DEVICES as u8 + port, format!("ethernet{port}")));
+        let ethernet =
+            (0..ETHERNET_PORTS as u8).map(|port| (DEVICES as u8 + port, format!("ethernet{port}")));
         let mut ports = serde_json::Map::new();
         for (number, name) in devices.chain(ethernet) {
             let counters = management.port_counters(number)?.into_iter();

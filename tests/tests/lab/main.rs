@@ -277,7 +277,11 @@ fn lab_linux_reaches_itself_through_the_cards_switch_with_its_own_virtio_net_dri
     ] {
         assert!(said.contains(line), "{line}");
     }
-    assert_eq!(said.matches("3 packets transmitted, 3 packets received").count(), 2, "down and up; unbound and bound");
+    assert_eq!(
+        said.matches("3 packets transmitted, 3 packets received").count(),
+        2,
+        "down and up; unbound and bound"
+    );
 }
 
 /// What the tests put on the disk: it is the same program here and there.

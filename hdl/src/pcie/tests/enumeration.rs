@@ -50,12 +50,16 @@ fn pfs_are_found_by_ari_and_nothing_else_answers() {
     assert_eq!(host.config_read(0, 0xc) >> 16 & 0xff, 0x80);
     let ari = extended(&mut host, 0).into_iter().find(|(id, _)| *id == 0x0e).expect("ARI").1;
     let next = (host.config_read(0, ari + 4) >> 8) as u8;
+    assert_eq!(next, 1);
+    assert_eq!(host.config_read(next, 0), 0x1041_1af4);
+    let ari = extended(&mut host, next).into_iter().find(|(id, _)| *id == 0x0e).expect("ARI").1;
+    let next = (host.config_read(next, ari + 4) >> 8) as u8;
     assert_eq!(next, 2);
     assert_eq!(host.config_read(next, 0), 0x0003_4e54);
     assert_eq!(host.config_read(next, 8) >> 8, 0x01_0802);
     let ari = extended(&mut host, next).into_iter().find(|(id, _)| *id == 0x0e).expect("ARI").1;
     assert_eq!(host.config_read(next, ari + 4) >> 8 & 0xff, 0);
-    for absent in [1, 3, 7, 8, 15, 16, 23, 24, 31, 32, 34, 255] {
+    for absent in [3, 7, 8, 15, 16, 23, 24, 31, 32, 34, 255] {
         assert_eq!(host.try_config_read(absent, 0).status, Status::UnsupportedRequest, "{absent}");
     }
     // The search left no error behind in the PFs.

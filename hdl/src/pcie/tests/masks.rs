@@ -47,7 +47,7 @@ fn registers(function: u8) -> HashMap<u16, (u32, u32, u32)> {
     };
     let msix = [(0x90, 0x0007_0011, 0xc000_0000, 0), (0x94, 0x2000, 0, 0), (0x98, 0x3000, 0, 0)];
     let list = match function {
-        0 => pf(0, 0x0001_4e54, 0x0880_0001, 0, 2),
+        0 => pf(0, 0x0001_4e54, 0x0880_0001, 0, 1),
         2 => {
             let mut list = pf(0x160, 0x0003_4e54, 0x0108_0201, 0x90, 0);
             list.extend(msix);
