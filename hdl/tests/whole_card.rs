@@ -27,9 +27,6 @@ fn allowed(finding: &str) -> Option<&'static str> {
     if finding.starts_with("%Warning-PINCONNECTEMPTY: ") {
         return Some("blocks are shared, and not every parent needs all that they tell");
     }
-    if finding.starts_with("%Warning-UNSIGNED: ") {
-        return Some("the contexts of the first of several readers begin at 0");
-    }
     let signal = finding.strip_prefix("%Warning-UNUSEDSIGNAL: ")?;
     if signal.contains("Bits of signal are not used: ") {
         return Some("a packed struct or a sum is one vector, and a block need not read all of it");

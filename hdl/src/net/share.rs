@@ -45,7 +45,7 @@ impl Logic for Share {
                 DmaReadRequest { context: request.context + first, ..request };
             self.request[reader].ready.next = self.merge.sink[reader].ready.val();
 
-            let reached = done.context >= first;
+            let reached = if reader == 0 { true } else { done.context >= first };
             self.done[reader].valid.next = self.read_done.valid.val() && reached && !beyond;
             self.done[reader].data.next = DmaDone { context: done.context - first, status: done.status };
             beyond = reached;
