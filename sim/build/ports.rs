@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use nitride_abi::card::ETHERNET_PORTS;
+
 /// A port of the Verilated top module.
 pub struct Port {
     /// As the Verilog has it.
@@ -29,17 +31,14 @@ const STREAMS: &[(&str, &[(&str, usize)])] = &[
     ("axi_b", &[("id", 6), ("error", 1)]),
     ("media", &[("operation", 2), ("address", 48), ("length", 48), ("id", 6)]),
     ("media_response", &[("id", 6), ("error", 1)]),
-    ("eth0_rx", FRAME),
-    ("eth0_tx", FRAME),
-    ("eth1_rx", FRAME),
-    ("eth1_tx", FRAME),
 ];
 
-/// A field that nobody looks at.
-const UNUSED: &str = "_";
+/// Streams that each Ethernet port has, `eth0_rx` and so on: their constants are arrays by port.
+const ETHERNET: &[&str] = &["rx", "tx"];
 
-/// A beat of an Ethernet frame; its switch port is the card's own business.
+/// A beat of an Ethernet frame. Its last field, the switch's port, nobody looks at.
 const FRAME: &[(&str, usize)] = &[("data", 256), ("bytes", 6), ("last", 1), (UNUSED, 5)];
+const UNUSED: &str = "_";
 
 /// Ports that belong to no stream.
 const SINGLE: &[(&str, usize)] = &[("clock", 1), ("tx_credit", 3), ("busy", 1)];
@@ -69,40 +68,59 @@ pub fn rust(ports: &[Port]) -> Result<String, String> {
         let _ = writeln!(text, "    ({:?}, {}),", port.name, port.width);
     }
     text.push_str("];\n");
-    let mut constant = |name: String, (port, bit, width): (usize, usize, usize)| {
-        let _ = writeln!(
-            text,
-            "pub const {}: Field = Field {{ port: {port}, bit: {bit}, width: {width} }};",
-            name.to_uppercase()
-        );
-    };
     for (name, width) in SINGLE {
-        constant((*name).into(), (find(ports, name, *width)?, 0, *width));
+        let field = field((find(ports, name, *width)?, 0, *width));
+        let _ = writeln!(text, "pub const {}: Field = {field};", name.to_uppercase());
     }
     for (stream, fields) in STREAMS {
-        for handshake in ["valid", "ready"] {
-            constant(
-                format!("{stream}_{handshake}"),
-                (find(ports, &format!("{stream}${handshake}"), 1)?, 0, 1),
-            );
+        for (name, place) in places(ports, stream, fields)? {
+            let name = format!("{stream}_{name}").to_uppercase();
+            let _ = writeln!(text, "pub const {name}: Field = {};", field(place));
         }
-        let record: usize = fields.iter().map(|(_, width)| width).sum();
-        let packed = find(ports, &format!("{stream}$data"), record).ok();
-        let mut bit = 0;
-        for (field, width) in *fields {
-            if *field == UNUSED {
-                bit += width;
-                continue;
-            }
+    }
+    for stream in ETHERNET {
+        let of_port = |port| places(ports, &format!("eth{port}_{stream}"), FRAME);
+        let all = (0..ETHERNET_PORTS).map(of_port).collect::<Result<Vec<_>, _>>()?;
+        for (at, (name, _)) in all[0].iter().enumerate() {
+            let fields: Vec<_> = all.iter().map(|places| field(places[at].1)).collect();
+            let name = format!("eth_{stream}_{name}").to_uppercase();
+            let _ = writeln!(text, "pub const {name}: [Field; {ETHERNET_PORTS}] = [{}];", fields.join(", "));
+        }
+    }
+    Ok(text)
+}
+
+/// Where a field is: the port's index, the lowest bit in it, the width.
+type Place = (usize, usize, usize);
+
+fn field((port, bit, width): Place) -> String {
+    format!("Field {{ port: {port}, bit: {bit}, width: {width} }}")
+}
+
+/// The handshake and the fields of a stream.
+fn places(
+    ports: &[Port],
+    stream: &str,
+    fields: &[(&'static str, usize)],
+) -> Result<Vec<(&'static str, Place)>, String> {
+    let mut places = Vec::new();
+    for handshake in ["valid", "ready"] {
+        places.push((handshake, (find(ports, &format!("{stream}${handshake}"), 1)?, 0, 1)));
+    }
+    let record: usize = fields.iter().map(|(_, width)| width).sum();
+    let packed = find(ports, &format!("{stream}$data"), record).ok();
+    let mut bit = 0;
+    for (field, width) in fields {
+        if *field != UNUSED {
             let place = match packed {
                 Some(port) => (port, bit, *width),
                 None => (find(ports, &format!("{stream}${field}"), *width)?, 0, *width),
             };
-            constant(format!("{stream}_{field}"), place);
-            bit += width;
+            places.push((field, place));
         }
+        bit += width;
     }
-    Ok(text)
+    Ok(places)
 }
 
 /// The index of a port; `axi_ar$…` may be called `axi$ar$…` too.

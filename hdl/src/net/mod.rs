@@ -2,6 +2,7 @@
 
 mod control;
 mod fetch;
+mod lanes;
 mod network;
 mod receive;
 pub mod records;

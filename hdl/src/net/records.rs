@@ -1,7 +1,9 @@
 //! What travels between the network front end's blocks, and between it and the switch.
 
+use nitride_abi::card::VIRTQUEUE_BITS;
 use nitride_lang::prelude::*;
 
+use crate::bus::LandingWrite;
 use crate::profile::DATA_BITS;
 
 /// A virtqueue of the card: `{device (4), queue (3)}`. Device indices are those of `abi::card::device_of`.
@@ -159,6 +161,26 @@ impl RingReader {
     pub const CONTROL: u64 = 3;
     /// Contexts from which on each of them counts: 96, 96, 32 and 32 of them.
     pub const CONTEXTS: [u64; 4] = [0, 96, 192, 224];
+}
+
+/// A landing write of another [`RingReader`] than `reader` without its bytes.
+#[hdl_fn]
+pub fn of_reader(write: LandingWrite, reader: u64) -> LandingWrite {
+    let mine = write.row.get_bits::<2>(10) == reader;
+    LandingWrite { enable: if mine { write.enable } else { bits::<8>(0) }, ..write }
+}
+
+/// A receive queue: number 0, and 2 unless that is its device's control queue (virtio 1.2 §5.1.2).
+#[hdl_fn]
+pub fn receives(queue: QueueIndex, early_control: Bit) -> Bit {
+    let number = queue.get_bits::<VIRTQUEUE_BITS>(0);
+    number == 0 || (number == 2 && !early_control)
+}
+
+/// Rows of 32 bytes that a frame of `length` bytes takes.
+#[hdl_fn]
+pub fn rows_of(length: Bits<14>) -> Bits<9> {
+    (length + 31).get_bits::<9>(5)
 }
 
 /// A queue of frames that wait to leave: 0 to 31 are the receive queues of network devices, `{device (4), pair (1)}`; from 32 on the

@@ -1,16 +1,8 @@
 //! Which engine a queue is of.
 
-use nitride_abi::card::VIRTQUEUE_BITS;
 use nitride_lang::prelude::*;
 
-use super::records::{QueueIndex, Segment, VirtqueueUpdate};
-
-/// A receive queue: 0, and 2 unless that is the control queue (virtio 1.2 §5.1.2).
-#[hdl_fn]
-fn receives(queue: QueueIndex, early: Bits<16>) -> Bit {
-    let number = queue.get_bits::<VIRTQUEUE_BITS>(0);
-    number == 0 || (number == 2 && !early.get_bit(queue.get_bits::<4>(3).index()))
-}
+use super::records::{QueueIndex, Segment, VirtqueueUpdate, receives};
 
 /// Sends queues to drain to the fetcher that serves them, and segments of what drivers send to their engine. Latency 0.
 #[derive(LogicBlock, Default)]
@@ -48,7 +40,8 @@ impl Logic for Router {
             };
         }
         let queue = self.drain.data.val();
-        let receive = receives(queue, self.early.q.val());
+        let early = self.early.q.val().get_bit(queue.get_bits::<4>(3).index());
+        let receive = receives(queue, early);
         self.drain_transmit.data.next = queue;
         self.drain_transmit.valid.next = self.drain.valid.val() && !receive;
         self.drain_receive.data.next = queue;

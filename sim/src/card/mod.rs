@@ -9,48 +9,6 @@ use crate::edge::{
     AxiAddress, AxiWrite, Beat, Edge, Inputs, MediaOperation, MediaOutputs, MediaRequest, Outputs, PacketBeat,
 };
 
-/// The fields of an Ethernet port's streams.
-struct EthernetFields {
-    rx_valid: Field,
-    rx_ready: Field,
-    rx_data: Field,
-    rx_bytes: Field,
-    rx_last: Field,
-    tx_valid: Field,
-    tx_ready: Field,
-    tx_data: Field,
-    tx_bytes: Field,
-    tx_last: Field,
-}
-
-/// The Ethernet ports.
-const ETHERNET: [EthernetFields; nitride_abi::card::ETHERNET_PORTS] = [
-    EthernetFields {
-        rx_valid: ports::ETH0_RX_VALID,
-        rx_ready: ports::ETH0_RX_READY,
-        rx_data: ports::ETH0_RX_DATA,
-        rx_bytes: ports::ETH0_RX_BYTES,
-        rx_last: ports::ETH0_RX_LAST,
-        tx_valid: ports::ETH0_TX_VALID,
-        tx_ready: ports::ETH0_TX_READY,
-        tx_data: ports::ETH0_TX_DATA,
-        tx_bytes: ports::ETH0_TX_BYTES,
-        tx_last: ports::ETH0_TX_LAST,
-    },
-    EthernetFields {
-        rx_valid: ports::ETH1_RX_VALID,
-        rx_ready: ports::ETH1_RX_READY,
-        rx_data: ports::ETH1_RX_DATA,
-        rx_bytes: ports::ETH1_RX_BYTES,
-        rx_last: ports::ETH1_RX_LAST,
-        tx_valid: ports::ETH1_TX_VALID,
-        tx_ready: ports::ETH1_TX_READY,
-        tx_data: ports::ETH1_TX_DATA,
-        tx_bytes: ports::ETH1_TX_BYTES,
-        tx_last: ports::ETH1_TX_LAST,
-    },
-];
-
 /// AXI RRESP and BRESP: an error is any but OKAY.
 const OKAY: u8 = 0;
 /// A cycle in a waveform: 4 ns in its unit of 1 ps.
@@ -193,13 +151,13 @@ impl Card {
             self.set(ports::MEDIA_RESPONSE_ID, u64::from(response.id));
             self.set(ports::MEDIA_RESPONSE_ERROR, u64::from(response.error));
         }
-        for (port, inputs) in ETHERNET.iter().zip(&inputs.ethernet) {
-            self.set(port.tx_ready, u64::from(inputs.tx_ready));
-            self.set(port.rx_valid, u64::from(inputs.rx.is_some()));
+        for (port, inputs) in inputs.ethernet.iter().enumerate() {
+            self.set(ports::ETH_TX_READY[port], u64::from(inputs.tx_ready));
+            self.set(ports::ETH_RX_VALID[port], u64::from(inputs.rx.is_some()));
             if let Some(beat) = &inputs.rx {
-                self.set_bytes(port.rx_data, &beat.data);
-                self.set(port.rx_bytes, u64::from(beat.bytes));
-                self.set(port.rx_last, u64::from(beat.last));
+                self.set_bytes(ports::ETH_RX_DATA[port], &beat.data);
+                self.set(ports::ETH_RX_BYTES[port], u64::from(beat.bytes));
+                self.set(ports::ETH_RX_LAST[port], u64::from(beat.last));
             }
         }
     }
@@ -247,12 +205,13 @@ impl Card {
             }),
             response_ready: self.flag(ports::MEDIA_RESPONSE_READY),
         };
-        for (port, outputs) in ETHERNET.iter().zip(&mut outputs.ethernet) {
-            outputs.rx_ready = self.flag(port.rx_ready);
-            outputs.tx = self.flag(port.tx_valid).then(|| {
+        for (port, outputs) in outputs.ethernet.iter_mut().enumerate() {
+            outputs.rx_ready = self.flag(ports::ETH_RX_READY[port]);
+            outputs.tx = self.flag(ports::ETH_TX_VALID[port]).then(|| {
                 let mut data = [0; 32];
-                self.get_bytes(port.tx_data, &mut data);
-                PacketBeat { data, bytes: self.get(port.tx_bytes) as u8, last: self.flag(port.tx_last) }
+                self.get_bytes(ports::ETH_TX_DATA[port], &mut data);
+                let bytes = self.get(ports::ETH_TX_BYTES[port]) as u8;
+                PacketBeat { data, bytes, last: self.flag(ports::ETH_TX_LAST[port]) }
             });
         }
     }

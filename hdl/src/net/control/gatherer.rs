@@ -2,11 +2,12 @@
 
 use nitride_lang::prelude::*;
 
-use super::records::{BYTES, Portion};
+use super::records::Portion;
 use crate::bus::{DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
 use crate::dma::LandingRam;
 use crate::function::function_of_device;
-use crate::net::records::RingReader;
+use crate::net::lanes::first_bytes;
+use crate::net::records::{RingReader, of_reader};
 use crate::profile::DATA_BITS;
 
 /// Address bits of the rows that portions land in: one for each byte of a command, at most.
@@ -18,18 +19,6 @@ struct Place {
     offset: Bits<2>,
     bytes: Bits<5>,
     position: Bits<4>,
-}
-
-/// The first `count` bytes.
-#[hdl_fn]
-fn first_bytes(data: Bits<128>, count: Bits<5>) -> Bits<128> {
-    let mut kept: Bits<128> = 0.into();
-    for i in 0..BYTES as usize {
-        if count > i as u64 {
-            kept = kept | (bit_cast::<128, 8>(data.get_bits::<8>(8 * i)) << (8 * i) as u64);
-        }
-    }
-    kept
 }
 
 /// The bytes of a row that come `offset` bytes after its first.
@@ -114,10 +103,7 @@ impl Logic for Gatherer {
         // Their ends
         let done = self.read_done.data.val();
         self.read_done.ready.next = true;
-        let landing = self.landing.val();
-        let ours = landing.row.get_bits::<2>(10) == RingReader::CONTROL;
-        self.rows.write.next =
-            LandingWrite { enable: if ours { landing.enable } else { bits::<8>(0) }, ..landing };
+        self.rows.write.next = of_reader(self.landing.val(), RingReader::CONTROL);
 
         // Copying
         let copy = ended == taken && copied != taken;
@@ -125,7 +111,8 @@ impl Logic for Gatherer {
         self.places.read_address.next = copied.get_bits::<ROWS>(0);
         self.copying.d.next = copy;
         let place = self.places.read_data.val();
-        let bytes = first_bytes(bytes_from(self.rows.data.val(), place.offset), place.bytes);
+        let kept = first_bytes(bit_cast::<6, 5>(place.bytes)).get_bits::<128>(0);
+        let bytes = bytes_from(self.rows.data.val(), place.offset) & kept;
         let collected = if self.copying.q.val() {
             self.collected.q.val() | (bytes << cat2::<4, 3, 7>(place.position, bits::<3>(0)))
         } else {

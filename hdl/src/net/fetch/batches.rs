@@ -2,7 +2,7 @@
 
 use nitride_lang::prelude::*;
 
-use super::records::{BATCH_CONTEXT, Batch, Head, POLL_CONTEXT, of_reader};
+use super::records::{BATCH_CONTEXT, Batch, Head, POLL_CONTEXT, of_group};
 use crate::bus::{DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
 use crate::dma::LandingRam;
 use crate::function::function_of_device;
@@ -95,7 +95,7 @@ impl<const READER: u64> Logic for Batches<READER> {
             };
         }
 
-        self.rows.write.next = of_reader(self.landing.val(), READER, 0);
+        self.rows.write.next = of_group(self.landing.val(), READER, 0);
         self.rows.row.next = oldest;
         let now = self.under_way.source.data.val();
         let entries = self.entries.q.val();

@@ -2,7 +2,7 @@
 
 use nitride_lang::prelude::*;
 
-use super::records::{Area, Arrival, Chain, Head, SLOT_BITS, Slot};
+use super::records::{Area, Arrival, Chain, Head, SLOT_BITS, Slot, area_of};
 use crate::bus::DmaReadRequest;
 use crate::free_list::FreeList;
 use crate::function::function_of_device;
@@ -47,11 +47,7 @@ impl<const CHAINS: u64> Logic for Heads<CHAINS> {
         Sink::<Slot>::link(&mut self.free, &mut self.slots.give);
         let update = self.update.val();
         self.areas.write_address.next = update.index;
-        self.areas.write_data.next = Area {
-            descriptors: update.queue.descriptors,
-            last: update.queue.last,
-            indirect: update.settings.indirect,
-        };
+        self.areas.write_data.next = area_of(update);
         self.areas.write_enable.next = update.valid;
 
         let head = self.head.data.val();

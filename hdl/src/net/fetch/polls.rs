@@ -3,7 +3,7 @@
 use nitride_abi::virtio::ring::AVAIL_INDEX;
 use nitride_lang::prelude::*;
 
-use super::records::{POLL_CONTEXT, Poll, Polled, of_reader};
+use super::records::{POLL_CONTEXT, Poll, Polled, of_group};
 use crate::bus::{DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
 use crate::dma::LandingRam;
 use crate::free_list::FreeList;
@@ -82,7 +82,7 @@ impl<const READER: u64> Logic for Polls<READER> {
             Ended { number: done.context.get_bits::<4>(0), failed: done.status != DmaStatus::Ok };
 
         // Row and queue of the first that has ended are read in one cycle and told in the next.
-        self.rows.write.next = of_reader(self.landing.val(), READER, 1);
+        self.rows.write.next = of_group(self.landing.val(), READER, 1);
         let ended = self.ended.source.data.val();
         let looking = self.looking.q.val();
         self.rows.row.next = ended.number;

@@ -1,12 +1,11 @@
 //! What each queue does next.
 
-use nitride_abi::card::VIRTQUEUE_BITS;
 use nitride_abi::virtio::ring::AVAIL_RING;
 use nitride_lang::prelude::*;
 
 use super::progress::{Progress, Setup, batch_of, fresh, is_drained, is_full, is_quiet};
 use super::records::{Batch, Complete, Give, Poll, Polled, Released, SLOT_BITS};
-use crate::net::records::{Credit, Idle, QueueIndex, VirtqueueUpdate};
+use crate::net::records::{Credit, Idle, QueueIndex, VirtqueueUpdate, receives};
 
 /// Slots.
 const SLOTS: u64 = 1 << SLOT_BITS;
@@ -44,14 +43,6 @@ struct Parked {
     complete: Complete,
 }
 
-/// Which queues a fetcher serves: transmit queues and control queues, or receive queues.
-#[hdl_fn]
-fn serves(receive: bool, update: VirtqueueUpdate) -> Bit {
-    let number = update.index.get_bits::<VIRTQUEUE_BITS>(0);
-    let receives = number == 0 || (number == 2 && !update.settings.early_control);
-    receives == receive
-}
-
 /// Keeps what is known of each queue, and decides what is read of it.
 ///
 /// A queue is looked at when it was notified: its available index is read, then entries of its ring as long as there are any, then its available index again;
@@ -59,7 +50,7 @@ fn serves(receive: bool, update: VirtqueueUpdate) -> Bit {
 /// nothing the queue rests. Queues take turns, batch by batch. Chains are given in the order of each queue's ring, whichever is complete first.
 ///
 /// An event takes 2 cycles, a chain that is given 2 more.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Queues<const RECEIVE: bool> {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -105,49 +96,11 @@ pub struct Queues<const RECEIVE: bool> {
     queue: Reg<QueueIndex>,
     setup: Reg<Setup>,
     progress: Reg<Progress>,
-    free: Reg<Bits<7>>,
+    /// Slots that are reserved.
+    used: Reg<Bits<7>>,
     polls: Reg<Bits<5>>,
     /// Of the schedule and notifications, the former has its turn.
     scheduling: Reg<Bit>,
-}
-
-impl<const RECEIVE: bool> Default for Queues<RECEIVE> {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            update: Signal::default(),
-            rung: Sink::default(),
-            credit: Signal::default(),
-            drain: Sink::default(),
-            poll: Source::default(),
-            polled: Sink::default(),
-            batch: Source::default(),
-            complete: Sink::default(),
-            give: Source::default(),
-            released: Sink::default(),
-            idle: Source::default(),
-            idle_done: Sink::default(),
-            broken: Source::default(),
-            busy: Signal::default(),
-            setups: Ram::default(),
-            progresses: Ram::default(),
-            parked: Ram::default(),
-            updates: Fifo::default(),
-            credits: Fifo::default(),
-            schedule: Fifo::default(),
-            gives: Fifo::default(),
-            idles: Fifo::default(),
-            breaks: Fifo::default(),
-            state: Reg::new(State::Pick),
-            happening: Reg::new(Happening::Update),
-            queue: Reg::default(),
-            setup: Reg::default(),
-            progress: Reg::default(),
-            free: Reg::new(SLOTS.into()),
-            polls: Reg::default(),
-            scheduling: Reg::default(),
-        }
-    }
 }
 
 impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
@@ -157,8 +110,9 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
         Source::<Idle>::link(&mut self.idle, &mut self.idles.source);
         Source::<QueueIndex>::link(&mut self.broken, &mut self.breaks.source);
         let told = self.update.val();
+        let mine = receives(told.index, told.settings.early_control) == RECEIVE;
         self.updates.sink.data.next = told;
-        self.updates.sink.valid.next = told.valid && (!told.queue.enabled || serves(RECEIVE, told));
+        self.updates.sink.valid.next = told.valid && (!told.queue.enabled || mine);
         self.credits.sink.data.next = self.credit.val();
         self.credits.sink.valid.next = self.credit.val().valid;
 
@@ -232,7 +186,7 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
         let lost = polled.failed || ahead > bit_cast::<16, 10>(setup.last) + 1;
         let available = before.known != before.next;
         let full = is_full(setup, before);
-        let count = batch_of(setup, before, self.free.q.val());
+        let count = batch_of(setup, before, bits::<7>(SLOTS) - self.used.q.val());
         let serving = acting && happening == Happening::Scheduled && alive && before.scheduled;
         let polls_now = serving && !available && !full && self.poll.ready.val();
         let batches_now = serving && available && count != 0 && self.batch.ready.val();
@@ -343,7 +297,7 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
         } else {
             bits::<7>(0)
         };
-        self.free.d.next = self.free.q.val() - taken + given_back;
+        self.used.d.next = self.used.q.val() + taken - given_back;
         let polls = self.polls.q.val();
         self.polls.d.next = if polls_now {
             polls + 1
@@ -399,7 +353,7 @@ impl<const RECEIVE: bool> Logic for Queues<RECEIVE> {
 
         self.busy.next = !picking
             || any
-            || self.free.q.val() != SLOTS
+            || self.used.q.val().any()
             || polls.any()
             || self.gives.level.val().any()
             || self.idles.level.val().any()

@@ -3,7 +3,7 @@
 use nitride_lang::prelude::*;
 
 use crate::bus::LandingWrite;
-use crate::net::records::QueueIndex;
+use crate::net::records::{QueueIndex, VirtqueueUpdate, of_reader};
 
 /// Chains that are under way at once, as a power of 2: each has a slot.
 pub const SLOT_BITS: usize = 6;
@@ -166,9 +166,19 @@ pub fn descriptor(row: Bits<256>, upper: Bit) -> Descriptor {
     unpack::<Descriptor>(if upper { row.get_bits::<128>(128) } else { row.get_bits::<128>(0) })
 }
 
-/// A write into one of the two groups of 16 rows that `reader` has in its region.
+/// A landing write into another than `group` of the two groups of 16 rows that the reader has, without its bytes.
 #[hdl_fn]
-pub fn of_reader(write: LandingWrite, reader: u64, group: u64) -> LandingWrite {
-    let mine = write.row.get_bits::<2>(10) == reader && write.row.get_bits::<1>(4) == group;
-    LandingWrite { enable: if mine { write.enable } else { bits::<8>(0) }, ..write }
+pub fn of_group(write: LandingWrite, reader: u64, group: u64) -> LandingWrite {
+    let mine = write.row.get_bits::<1>(4) == group;
+    of_reader(LandingWrite { enable: if mine { write.enable } else { bits::<8>(0) }, ..write }, reader)
+}
+
+/// Where an update says that a queue is.
+#[hdl_fn]
+pub fn area_of(update: VirtqueueUpdate) -> Area {
+    Area {
+        descriptors: update.queue.descriptors,
+        last: update.queue.last,
+        indirect: update.settings.indirect,
+    }
 }

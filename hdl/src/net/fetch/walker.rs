@@ -3,7 +3,7 @@
 use nitride_abi::virtio::ring::DESCRIPTOR_BYTES;
 use nitride_lang::prelude::*;
 
-use super::records::{Area, Arrival, CHAIN, Chain, Complete, SLOT_BITS, Slot, descriptor};
+use super::records::{Area, Arrival, CHAIN, Chain, Complete, SLOT_BITS, Slot, area_of, descriptor};
 use crate::bus::DmaReadRequest;
 use crate::function::function_of_device;
 use crate::net::records::VirtqueueUpdate;
@@ -91,11 +91,7 @@ impl<const CHAINS: u64> Logic for Walker<CHAINS> {
         Source::<Complete>::link(&mut self.complete, &mut self.out.source);
         let update = self.update.val();
         self.areas.write_address.next = update.index;
-        self.areas.write_data.next = Area {
-            descriptors: update.queue.descriptors,
-            last: update.queue.last,
-            indirect: update.settings.indirect,
-        };
+        self.areas.write_data.next = area_of(update);
         self.areas.write_enable.next = update.valid;
         self.chains.write_address.next = self.slot.val();
         self.chains.write_data.next = self.chain.val();

@@ -3,11 +3,12 @@
 use nitride_abi::virtio::net::header;
 use nitride_lang::prelude::*;
 
-use super::records::{Asked, BEAT, HEADER, Planned, Portion, ROW_BITS, WRITE, rows_of};
+use super::records::{Asked, BEAT, HEADER, Planned, Portion, ROW_BITS, WRITE};
 use crate::bus::{DmaWriteRequest, Launch, LaunchRead};
 use crate::dma::LaunchRam;
 use crate::function::function_of_device;
-use crate::net::records::EgressBeat;
+use crate::net::lanes::{from_lane, turn_up};
+use crate::net::records::{EgressBeat, rows_of};
 use crate::profile::DATA_BITS;
 
 /// Rows of the launch ring.
@@ -29,11 +30,11 @@ enum State {
     Ask,
 }
 
-/// The row before and a row, turned down by `shift` bytes.
+/// 32 bytes of two rows, one behind the other, from byte `shift` of the first on.
 #[hdl_fn]
-fn turned(low: Bits<DATA_BITS>, high: Bits<DATA_BITS>, shift: Bits<5>) -> Bits<DATA_BITS> {
-    let down = bit_cast::<9, 5>(shift) << 3;
-    if shift.any() { (low >> down) | (high << (bits::<9>(256) - down)) } else { low }
+fn joined(low: Bits<DATA_BITS>, high: Bits<DATA_BITS>, shift: Bits<5>) -> Bits<DATA_BITS> {
+    let of_low = from_lane(shift);
+    turn_up((low & of_low) | (high & !of_low), bits::<5>(0) - shift)
 }
 
 /// Keeps frames in a RAM of 32 KiB, and places header and frame in the launch ring, portion by portion, each from a row's start on, with its
@@ -41,7 +42,7 @@ fn turned(low: Bits<DATA_BITS>, high: Bits<DATA_BITS>, shift: Bits<5>) -> Bits<D
 ///
 /// The header lies in a row of its own in front of the frame's first, so that both are one stream. A portion costs 3 cycles and one for each row;
 /// one of more than 4 KiB is written in pieces.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Placer {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -70,9 +71,9 @@ pub struct Placer {
     /// Frames that are whole.
     whole: Reg<Bits<11>>,
     written: Reg<Bits<ROW_BITS>>,
-    /// The frame's first row, and its next byte: the header begins at byte [`BEFORE`] of the row in front.
+    /// The frame's first row, and the bytes of header and frame that were placed: the header begins at byte [`BEFORE`] of the row in front.
     first: Reg<Bits<ROW_BITS>>,
-    next: Reg<Bits<15>>,
+    placed: Reg<Bits<15>>,
     state: Reg<State>,
     now: Reg<Portion>,
     plan: Reg<Planned>,
@@ -93,45 +94,6 @@ pub struct Placer {
     level: Reg<Bits<11>>,
     requests: Fifo<DmaWriteRequest, 3>,
     asks: Fifo<Asked, 8>,
-}
-
-impl Default for Placer {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            packet: Sink::default(),
-            portion: Sink::default(),
-            planned: Sink::default(),
-            freed: Signal::default(),
-            write: Source::default(),
-            asked: Source::default(),
-            launched: Signal::default(),
-            launch: Signal::default(),
-            launch_data: Signal::default(),
-            busy: Signal::default(),
-            frames: Ram::default(),
-            ring: LaunchRam::default(),
-            whole: Reg::default(),
-            written: Reg::default(),
-            first: Reg::default(),
-            next: Reg::new(BEFORE.into()),
-            state: Reg::new(State::Take),
-            now: Reg::default(),
-            plan: Reg::default(),
-            begun: Reg::default(),
-            length: Reg::default(),
-            row: Reg::default(),
-            rows: Reg::default(),
-            low: Reg::default(),
-            at_header: Reg::default(),
-            primed: Reg::default(),
-            place: Reg::default(),
-            start: Reg::default(),
-            level: Reg::default(),
-            requests: Fifo::default(),
-            asks: Fifo::default(),
-        }
-    }
 }
 
 impl Logic for Placer {
@@ -172,8 +134,8 @@ impl Logic for Placer {
         let most = bits::<14>(WRITE) - bit_cast::<14, 2>(offset);
         let bytes = if now.bytes < most { now.bytes } else { most };
         let final_write = now.bytes <= most;
-        let rows = rows_of(bytes, offset);
-        let begin = self.next.q.val() - bit_cast::<15, 2>(offset);
+        let rows = rows_of(bytes + bit_cast::<14, 2>(offset));
+        let begin = self.placed.q.val() + BEFORE - bit_cast::<15, 2>(offset);
         let shift = begin.get_bits::<5>(0);
         let fits = self.level.q.val() + bit_cast::<11, 9>(rows) <= ROWS && self.requests.sink.ready.val();
         let row = if state == State::Begin { begin.get_bits::<10>(5) } else { self.row.q.val() };
@@ -188,7 +150,7 @@ impl Logic for Placer {
         let primed = self.primed.q.val();
         let puts = placing && primed;
         self.ring.write_row.next = self.place.q.val();
-        self.ring.write_data.next = turned(self.low.q.val(), data, shift);
+        self.ring.write_data.next = joined(self.low.q.val(), data, shift);
         self.ring.write_enable.next = if puts { bits::<8>(0xff) } else { bits::<8>(0) };
         if puts {
             self.place.d.next = self.place.q.val() + 1;
@@ -253,12 +215,12 @@ impl Logic for Placer {
         } else {
             self.first.q.val()
         };
-        self.next.d.next = if frame_over {
-            bits::<15>(BEFORE)
+        self.placed.d.next = if frame_over {
+            bits::<15>(0)
         } else if asking {
-            self.next.q.val() + bit_cast::<15, 14>(bytes)
+            self.placed.q.val() + bit_cast::<15, 14>(bytes)
         } else {
-            self.next.q.val()
+            self.placed.q.val()
         };
         if takes && !offered.drain {
             self.begun.d.next = !frame_over;

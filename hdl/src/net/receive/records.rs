@@ -79,9 +79,3 @@ pub struct Asked {
     /// Bytes written to the chain.
     pub length: Bits<14>,
 }
-
-/// Rows that bytes from a row's `offset` on take.
-#[hdl_fn]
-pub fn rows_of(bytes: Bits<14>, offset: Bits<2>) -> Bits<9> {
-    (bytes + bit_cast::<14, 2>(offset) + (BEAT - 1)).get_bits::<9>(5)
-}

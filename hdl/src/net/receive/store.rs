@@ -1,10 +1,11 @@
 //! Buffers that wait for frames, and which frames may come.
 
-use nitride_abi::card::VIRTQUEUE_BITS;
 use nitride_lang::prelude::*;
 
-use super::records::{HEADER, Place, Planned, Portion, ROW_BITS, SEGMENT, rows_of};
-use crate::net::records::{Credit, Offer, QueueIndex, Reply, Segment, VirtqueueUpdate, Wake};
+use super::records::{HEADER, Place, Planned, Portion, ROW_BITS, SEGMENT};
+use crate::net::records::{
+    Credit, Offer, QueueIndex, Reply, Segment, VirtqueueUpdate, Wake, receives, rows_of,
+};
 
 /// A queue with more segments than this that still cannot hold a frame never will.
 const ENOUGH: u64 = 64;
@@ -51,13 +52,6 @@ struct Queue {
     begun: Bits<14>,
 }
 
-/// The receive queue that an update is about; if it is about one.
-#[hdl_fn]
-fn receives(update: VirtqueueUpdate) -> Bit {
-    let number = update.index.get_bits::<VIRTQUEUE_BITS>(0);
-    number == 0 || (number == 2 && !update.settings.early_control)
-}
-
 /// `{device, pair}` of a receive queue.
 #[hdl_fn]
 fn pair_of(queue: QueueIndex) -> Bits<5> {
@@ -80,7 +74,7 @@ fn cut(bytes: Bits<15>) -> Bits<14> {
 ///
 /// A frame takes the oldest chain, or as many as it needs if they may be merged (virtio 1.2 §5.1.6.4). An event takes 2 cycles, an offer 3
 /// and one more for each segment that it consumes.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Store {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -125,44 +119,8 @@ pub struct Store {
     count: Reg<Bits<7>>,
     chains: Reg<Bits<8>>,
     rows: Reg<Bits<9>>,
-    room: Reg<Bits<11>>,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            update: Signal::default(),
-            segments: Sink::default(),
-            credit: Signal::default(),
-            offer: Sink::default(),
-            reply: Source::default(),
-            wake: Signal::default(),
-            portion: Source::default(),
-            planned: Source::default(),
-            freed: Signal::default(),
-            broken: Source::default(),
-            busy: Signal::default(),
-            queues: Ram::default(),
-            places: Ram::default(),
-            lengths: Ram::default(),
-            updates: Fifo::default(),
-            waiting: RegFifo::default(),
-            replies: RegFifo::default(),
-            portions: Fifo::default(),
-            plans: Fifo::default(),
-            breaks: Fifo::default(),
-            state: Reg::new(State::Pick),
-            happening: Reg::new(Happening::Update),
-            pair: Reg::default(),
-            now: Reg::default(),
-            left: Reg::default(),
-            count: Reg::default(),
-            chains: Reg::default(),
-            rows: Reg::default(),
-            room: Reg::new(ROWS.into()),
-        }
-    }
+    /// Rows of the frame RAM that are taken.
+    used: Reg<Bits<11>>,
 }
 
 impl Logic for Store {
@@ -175,19 +133,19 @@ impl Logic for Store {
         Source::<QueueIndex>::link(&mut self.broken, &mut self.breaks.source);
         let told = self.update.val();
         self.updates.sink.data.next = told;
-        self.updates.sink.valid.next = told.valid && receives(told);
+        self.updates.sink.valid.next = told.valid && receives(told.index, told.settings.early_control);
 
         // An event is chosen.
         let state = self.state.q.val();
         let update = self.updates.source.data.val();
         let segment = self.waiting.source.data.val();
         let offer = self.offer.data.val();
-        let rows = rows_of(offer.length, bits::<2>(0));
-        let room = self.room.q.val();
+        let rows = rows_of(offer.length);
+        let used = self.used.q.val();
         let offers = self.offer.valid.val()
             && self.replies.sink.ready.val()
             && self.plans.sink.ready.val()
-            && bit_cast::<11, 9>(rows) <= room;
+            && used + bit_cast::<11, 9>(rows) <= ROWS;
         let stores = self.waiting.source.valid.val() && self.portions.sink.ready.val();
         let chosen = if self.updates.source.valid.val() {
             Happening::Update
@@ -267,7 +225,7 @@ impl Logic for Store {
             Reply::Wait
         };
         let taken = if takes { bit_cast::<11, 9>(rows) } else { bits::<11>(0) };
-        self.room.d.next = room - taken + bit_cast::<11, 9>(self.freed.val());
+        self.used.d.next = used + taken - bit_cast::<11, 9>(self.freed.val());
         if judging {
             self.left.d.next = need;
             self.count.d.next = bits::<7>(1);

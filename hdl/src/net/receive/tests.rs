@@ -7,6 +7,7 @@ use nitride_lang::testing::{Rng, differential, low, step};
 use super::*;
 use crate::bus::{DmaStatus, Launch};
 use crate::net::records::{DeviceSettings, ROOM, Virtqueue};
+use crate::net::tests::dma;
 
 /// A chain as the driver made it.
 #[derive(Debug, Clone)]
@@ -46,7 +47,6 @@ struct Bench {
     offering: bool,
     /// An offer is not answered.
     asked: bool,
-    writing: VecDeque<(DmaWriteRequest, u64)>,
     /// The write whose rows are read.
     launched: Option<(DmaWriteRequest, u64)>,
     done: VecDeque<u64>,
@@ -77,7 +77,6 @@ impl Bench {
             sent: 0,
             offering: false,
             asked: false,
-            writing: VecDeque::new(),
             launched: None,
             done: VecDeque::new(),
             replies: vec![],
@@ -176,26 +175,9 @@ impl Bench {
         low(&mut self.uut);
         let data = self.uut.launch_data.val();
         let length = request.length.to_u64();
-        for lane in 0..8 {
-            let dw = 8 * row + lane;
-            if dw >= length {
-                break;
-            }
-            let mut enable = 0xf;
-            if dw == 0 {
-                enable &= request.first.to_u64();
-            }
-            if dw + 1 == length {
-                enable &= request.last.to_u64();
-            }
-            for byte in 0..4 {
-                if enable >> byte & 1 == 1 {
-                    let at = request.address.to_u64() + 4 * dw + byte;
-                    let value = data.get_bits::<8>((32 * lane + 8 * byte) as usize).to_u64() as u8;
-                    assert!(self.wanted.contains_key(&at), "{at:#x} is nobody's");
-                    self.memory.insert(at, value);
-                }
-            }
+        for (at, value) in dma::launched(&request, row, data) {
+            assert!(self.wanted.contains_key(&at), "{at:#x} is nobody's");
+            self.memory.insert(at, value);
         }
         self.launched = Some((request, row + 1));
         if 8 * (row + 1) >= length {
@@ -323,7 +305,7 @@ impl Bench {
         self.write_row();
         if taken {
             assert_eq!(request.source.to_u64() >> 15, Launch::FRAMES);
-            assert!(request.address.to_u64().is_multiple_of(4) && request.source.to_u64().is_multiple_of(8));
+            assert!(request.address.to_u64().is_multiple_of(4));
             let device = self
                 .queues
                 .keys()
@@ -343,7 +325,6 @@ impl Bench {
                 && self.segments.is_empty()
                 && self.frames.is_empty()
                 && self.sending.is_empty()
-                && self.writing.is_empty()
                 && self.launched.is_none()
                 && self.done.is_empty()
                 && !self.uut.busy.val();

@@ -8,7 +8,7 @@ use nitride_lang::prelude::*;
 use self::records::{
     CHECK_BITS, Check, Ended, Kind, Leaving, Progress, Setup, Written, is_drained, setup_of,
 };
-use super::records::{Idle, QueueIndex, RingReader, Used, VirtqueueUpdate};
+use super::records::{Idle, QueueIndex, RingReader, Used, VirtqueueUpdate, of_reader};
 use crate::bus::{
     DmaDone, DmaReadRequest, DmaStatus, DmaWriteRequest, InterruptRequest, Landing, LandingWrite, Launch,
     LaunchRead,
@@ -85,7 +85,7 @@ fn passed(event: Bits<16>, old: Bits<16>, new: Bits<16>) -> Bit {
 ///
 /// 3 cycles for what is written together and 1 for each element, 2 for each write's end and each check. Up to 32 checks are under way.
 /// An interrupt follows the index that it tells of, and a token all interrupts of its queue.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Returner {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -152,56 +152,6 @@ pub struct Returner {
     checking: Reg<Bits<6>>,
 }
 
-impl Default for Returner {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            update: Signal::default(),
-            used: Default::default(),
-            idle: Default::default(),
-            idle_done: Default::default(),
-            write: Source::default(),
-            write_done: Sink::default(),
-            launch: Signal::default(),
-            launch_data: Signal::default(),
-            read: Source::default(),
-            read_done: Sink::default(),
-            landing: Signal::default(),
-            interrupt: Source::default(),
-            broken: Source::default(),
-            drained: Source::default(),
-            busy: Signal::default(),
-            setups: Ram::default(),
-            progresses: Ram::default(),
-            checks: Ram::default(),
-            rows: LaunchRam::default(),
-            wishes: LandingRam::default(),
-            numbers: FreeList::default(),
-            updates: Fifo::default(),
-            ended: Fifo::default(),
-            writing: Fifo::default(),
-            done: Reg::default(),
-            requests: Fifo::default(),
-            reads: Fifo::default(),
-            leaving: Fifo::default(),
-            breaks: Fifo::default(),
-            idles: Default::default(),
-            state: Reg::new(State::Pick),
-            happening: Reg::new(Happening::Update),
-            queue: Reg::default(),
-            source: Reg::default(),
-            setup: Reg::default(),
-            progress: Reg::default(),
-            row: Reg::default(),
-            count: Reg::default(),
-            first: Reg::default(),
-            whole: Reg::default(),
-            looked: Reg::default(),
-            checking: Reg::default(),
-        }
-    }
-}
-
 impl Logic for Returner {
     #[hdl]
     fn update(&mut self) {
@@ -226,10 +176,7 @@ impl Logic for Returner {
             number: ending.context.get_bits::<CHECK_BITS>(0),
             failed: ending.status != DmaStatus::Ok,
         };
-        let landing = self.landing.val();
-        let mine = landing.row.get_bits::<2>(10) == RingReader::RETURNER;
-        self.wishes.write.next =
-            LandingWrite { enable: if mine { landing.enable } else { bits::<8>(0) }, ..landing };
+        self.wishes.write.next = of_reader(self.landing.val(), RingReader::RETURNER);
 
         // An event is chosen.
         let state = self.state.q.val();

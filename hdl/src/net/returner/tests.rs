@@ -6,6 +6,7 @@ use nitride_lang::testing::{Rng, differential, low, step};
 
 use super::*;
 use crate::net::records::{DeviceSettings, Virtqueue};
+use crate::net::tests::dma;
 
 /// A driver's side of a queue.
 #[derive(Debug, Default)]
@@ -178,32 +179,19 @@ impl Bench {
         self.queues.get_mut(&index).expect("it").seen = now;
     }
 
-    fn take(&mut self, request: DmaWriteRequest) {
-        self.launched = Some(request);
-    }
-
     /// The row that a write took from the launch RAM goes to memory.
     fn land(&mut self, request: DmaWriteRequest) {
         let data = self.uut.launch_data.val();
-        let length = request.length.to_u64();
-        assert!(request.source.to_u64() >> 15 == Launch::USED && request.source.to_u64().is_multiple_of(8));
+        assert_eq!(request.source.to_u64() >> 15, Launch::USED);
         let base = request.address.to_u64();
         let index = (base >> 32) as u8 - 1;
         let queue = &self.queues[&index];
         assert!(!queue.drained, "a write behind the token");
         assert_eq!(request.function.to_u64(), u64::from(function_of_device(index >> 3)));
         let end = queue.device + ring::avail_event(queue.size.into()) + 2;
-        for dw in 0..length {
-            let enable = if dw == 0 { request.first } else { bits::<4>(0xf) }
-                & if dw == length - 1 { request.last } else { bits::<4>(0xf) };
-            for byte in 0..4 {
-                if enable.get_bit(byte) {
-                    let at = base + 4 * dw + byte as u64;
-                    assert!((queue.device + 2..end).contains(&at), "outside of the used ring");
-                    let value = data.get_bits::<8>(32 * dw as usize + 8 * byte).to_u64();
-                    self.memory.insert(at, value as u8);
-                }
-            }
+        for (at, value) in dma::launched(&request, 0, data) {
+            assert!((queue.device + 2..end).contains(&at), "outside of the used ring");
+            self.memory.insert(at, value);
         }
         self.writes += 1;
     }
@@ -238,19 +226,11 @@ impl Bench {
         if let Some(at) = self.reading.iter().position(|(_, due)| *due <= self.cycle) {
             let (request, _) = self.reading.swap_remove(at);
             let failed = self.rng.chance(self.fail, 100);
-            let address = request.address.to_u64();
-            let byte =
-                |i: u64| u64::from(self.memory.get(&(address + i)).copied().unwrap_or(0xee)) << (8 * i);
-            let data = (0..4).map(byte).sum::<u64>();
             let status = if failed { DmaStatus::Failed } else { DmaStatus::Ok };
             self.landed.push_back(DmaDone { context: request.context, status });
             if !failed {
-                self.uut.landing.next = LandingWrite {
-                    enable: 1.into(),
-                    wrap: 0.into(),
-                    row: (request.destination.to_u64() >> 3).into(),
-                    data: data.into(),
-                };
+                let byte = |at| self.memory.get(&at).copied().unwrap_or(0xee);
+                self.uut.landing.next = dma::landing(&request, 0, byte).0;
             }
         }
         self.uut.read.ready.next = self.rng.chance(2, 3);
@@ -315,9 +295,7 @@ impl Bench {
             let due = self.cycle + self.rng.below(30);
             self.writing.push_back((request, due));
         }
-        if let Some(request) = taken {
-            self.take(request);
-        }
+        self.launched = taken;
         self.cycle += 1;
         // Drivers look when they are interrupted, and a while after.
         let indices: Vec<u8> = self.queues.keys().copied().collect();

@@ -1,2 +1,3 @@
+pub mod dma;
 mod registers;
 mod share;

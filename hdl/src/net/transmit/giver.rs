@@ -2,9 +2,9 @@
 
 use nitride_lang::prelude::*;
 
-use super::lanes::{at_lane, first_bytes};
 use super::records::{BEAT, FRAME_ROWS, Frame};
-use crate::net::records::PacketBeat;
+use crate::net::lanes::{at_lane, first_bytes};
+use crate::net::records::{PacketBeat, rows_of};
 use crate::profile::DATA_BITS;
 
 /// A row that is being read.
@@ -66,7 +66,7 @@ impl Logic for Giver {
 
         // A row of the oldest frame, if there is a place for it to go to.
         let frame = self.frames.source.data.val();
-        let rows = ((frame.bytes + (BEAT - 1)) >> 5).get_bits::<9>(0);
+        let rows = rows_of(frame.bytes);
         let index = self.index.q.val();
         let last = index + 1 == rows;
         let reading = self.reading.q.val();

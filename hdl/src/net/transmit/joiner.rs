@@ -2,8 +2,8 @@
 
 use nitride_lang::prelude::*;
 
-use super::lanes::{first_bytes, turn_up};
 use super::records::{BEAT, Beat, Step};
+use crate::net::lanes::{first_bytes, turn_up};
 use crate::profile::DATA_BITS;
 
 /// Turns each row so that its first byte follows the last one of the row before, and makes beats of them.

@@ -9,7 +9,6 @@ mod cursor;
 mod giver;
 mod intake;
 mod joiner;
-mod lanes;
 mod records;
 mod sealer;
 mod summer;

@@ -2,7 +2,7 @@
 
 use nitride_lang::prelude::*;
 
-use super::lanes::{first_bytes, from_lane};
+use crate::net::lanes::{first_bytes, from_lane};
 use crate::profile::DATA_BITS;
 
 /// Bytes to sum.

@@ -25,7 +25,7 @@ struct Added {
 /// Admits frames, and writes them to cells.
 ///
 /// A beat a cycle; a frame is added to its queue 2 cycles after its last beat came.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Writer {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -70,52 +70,15 @@ pub struct Writer {
     held: Reg<EgressBeat>,
     full: Reg<Bit>,
     last_added: Reg<Added>,
-    /// The beat in `held` is a frame's first.
-    first: Reg<Bit>,
+    /// The beat in `held` is not its frame's first.
+    midway: Reg<Bit>,
     admitted: Reg<Bit>,
     frame_cell: Reg<Cell>,
     now: Reg<Cell>,
     row_in_cell: Reg<Bits<2>>,
     tally: Reg<Tally>,
-    free: Reg<Bits<{ CELL_BITS + 1 }>>,
-}
-
-impl Default for Writer {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            frame: Sink::default(),
-            free_cell: Sink::default(),
-            freed: Signal::default(),
-            out_queue: Signal::default(),
-            out: Signal::default(),
-            out_valid: Signal::default(),
-            row: Signal::default(),
-            data: Signal::default(),
-            write: Signal::default(),
-            link_cell: Signal::default(),
-            link_next: Signal::default(),
-            link_enable: Signal::default(),
-            added: Signal::default(),
-            added_valid: Signal::default(),
-            added_queue: Signal::default(),
-            added_place: Signal::default(),
-            counted: Signal::default(),
-            busy: Signal::default(),
-            ins: Ram::default(),
-            outs: Ram::default(),
-            held: Reg::default(),
-            full: Reg::default(),
-            last_added: Reg::default(),
-            first: Reg::new(true),
-            admitted: Reg::default(),
-            frame_cell: Reg::default(),
-            now: Reg::default(),
-            row_in_cell: Reg::default(),
-            tally: Reg::default(),
-            free: Reg::new(CELLS.into()),
-        }
-    }
+    /// Cells of frames that were admitted and have not left.
+    used: Reg<Bits<{ CELL_BITS + 1 }>>,
 }
 
 impl Logic for Writer {
@@ -134,14 +97,14 @@ impl Logic for Writer {
 
         let beat = self.held.q.val();
         let here = self.full.q.val();
-        let first = self.first.q.val();
+        let first = !self.midway.q.val();
         let recent = self.last_added.q.val();
         let came =
             if recent.valid && recent.queue == beat.queue { recent.tally } else { self.ins.read_data.val() };
         let went = self.outs.read_data.val();
         let need = cells_of(beat.length);
         let after = came.cells - went.cells + need;
-        let free = self.free.q.val();
+        let free = bits::<11>(CELLS) - self.used.q.val();
         let fits = need + ON_THEIR_WAY <= free && after <= free - need;
         let may = fits && came.frames - went.frames < FRAMES;
         let admitted = if first { may } else { self.admitted.q.val() };
@@ -165,7 +128,7 @@ impl Logic for Writer {
         let start = if first { cell } else { self.frame_cell.q.val() };
         let adds = writes && beat.last;
         if here {
-            self.first.d.next = beat.last;
+            self.midway.d.next = !beat.last;
             self.admitted.d.next = admitted;
             self.frame_cell.d.next = start;
             self.now.d.next = cell;
@@ -189,7 +152,7 @@ impl Logic for Writer {
         };
         let taken = if here && first && may { need } else { bits::<11>(0) };
         let given = if self.freed.val() { bits::<11>(1) } else { bits::<11>(0) };
-        self.free.d.next = free - taken + given;
+        self.used.d.next = self.used.q.val() + taken - given;
         self.busy.next = here || !first;
     }
 }

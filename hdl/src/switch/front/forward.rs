@@ -33,7 +33,7 @@ fn place_of(network: NetworkNumber, mac: Bits<48>) -> Bits<PLACE_BITS> {
 /// The forwarding table: 1,024 entries, by network and MAC address.
 ///
 /// A lookup a cycle, answered in the next one, whether the table is being changed or not. A change takes 4 cycles.
-#[derive(LogicBlock)]
+#[derive(LogicBlock, Default)]
 pub struct Forward {
     /// Rising edge.
     pub clock: Signal<In, Clock>,
@@ -57,27 +57,6 @@ pub struct Forward {
     state: Reg<State>,
     now: Reg<ForwardUpdate>,
     ok: Reg<Bit>,
-}
-
-impl Default for Forward {
-    fn default() -> Self {
-        Self {
-            clock: Signal::default(),
-            network: Signal::default(),
-            mac: Signal::default(),
-            hit: Signal::default(),
-            port: Signal::default(),
-            change: Sink::default(),
-            answer: Source::default(),
-            busy: Signal::default(),
-            ways: Default::default(),
-            asked_network: Reg::default(),
-            asked_mac: Reg::default(),
-            state: Reg::new(State::Wait),
-            now: Reg::default(),
-            ok: Reg::default(),
-        }
-    }
 }
 
 impl Logic for Forward {

@@ -47,9 +47,3 @@ pub struct Entry {
     /// Where it is.
     pub port: PortNumber,
 }
-
-/// Rows of a frame.
-#[hdl_fn]
-pub fn rows_of(length: Bits<14>) -> Bits<9> {
-    (length + 31).get_bits::<9>(5)
-}

@@ -2,8 +2,8 @@
 
 use nitride_lang::prelude::*;
 
-use super::records::{Key, PORTS, ROW_BITS, Verdict, rows_of};
-use crate::net::records::{EgressBeat, PacketBeat, VirtqueueUpdate};
+use super::records::{Key, PORTS, ROW_BITS, Verdict};
+use crate::net::records::{EgressBeat, PacketBeat, VirtqueueUpdate, rows_of};
 use crate::profile::DATA_BITS;
 
 /// Rows.

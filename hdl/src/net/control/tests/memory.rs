@@ -8,6 +8,7 @@ use nitride_lang::testing::Rng;
 use super::options::Options;
 use crate::bus::{DmaDone, DmaReadRequest, DmaStatus, DmaWriteRequest, Landing, LandingWrite, LaunchRead};
 use crate::net::records::RingReader;
+use crate::net::tests::dma;
 
 /// All of the address space; what was not written is different everywhere.
 #[derive(Debug, Default)]
@@ -86,19 +87,7 @@ impl Reader {
         if failed {
             return LandingWrite::default();
         }
-        let place = request.destination.to_u64();
-        let mut dwords = [0; 8];
-        let (mut enable, mut wrap) = (0, 0);
-        for i in 0..request.length.to_u64() {
-            let lane = (place + i) % 8;
-            enable |= 1 << lane;
-            wrap |= u64::from((place + i) / 8 != place / 8) << lane;
-            let at = request.address.to_u64().wrapping_add(4 * i);
-            let bytes = [0, 1, 2, 3].map(|byte| memory.read(at.wrapping_add(byte)));
-            dwords[lane as usize] = u64::from(u32::from_le_bytes(bytes));
-        }
-        let data = dwords.iter().rev().fold(Bits::<256>::default(), |all, dw| (all << 32) | Bits::from(*dw));
-        LandingWrite { enable: Bits::from(enable), wrap: Bits::from(wrap), row: (place / 8).into(), data }
+        dma::landing(&request, 0, |at| memory.read(at)).0
     }
 }
 

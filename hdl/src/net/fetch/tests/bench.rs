@@ -11,6 +11,7 @@ use crate::net::Fetcher;
 use crate::net::records::{
     Credit, DeviceSettings, Notification, ROOM, RingReader, Segment, Virtqueue, VirtqueueUpdate,
 };
+use crate::net::tests::dma;
 
 pub type Transmit = Fetcher<false, { Landing::TRANSMIT_CHAINS }, { RingReader::TRANSMIT }>;
 
@@ -130,9 +131,6 @@ impl<const RECEIVE: bool, const CHAINS: u64, const READER: u64> Bench<RECEIVE, C
         bytes.iter().enumerate().for_each(|(i, byte)| {
             self.memory.insert(address + i as u64, *byte);
         });
-    }
-    fn peek(&self, address: u64) -> u8 {
-        self.memory.get(&address).copied().unwrap_or(0xee)
     }
 
     /// A driver sets a queue up, as new.
@@ -299,10 +297,10 @@ impl<const RECEIVE: bool, const CHAINS: u64, const READER: u64> Bench<RECEIVE, C
         }
         let Some((request, begin, failed)) = self.landing.front_mut() else { return LandingWrite::default() };
         let (request, begin_now, failed) = (*request, *begin, *failed);
-        let length = request.length.to_u64();
-        let count = (length - begin_now).min(8);
+        let (write, count) =
+            dma::landing(&request, begin_now, |at| self.memory.get(&at).copied().unwrap_or(0xee));
         *begin += count;
-        if *begin == length || failed {
+        if *begin == request.length.to_u64() || failed {
             self.landing.pop_front();
             let status = if failed { DmaStatus::Failed } else { DmaStatus::Ok };
             self.done.push_back(DmaDone { context: request.context, status });
@@ -310,19 +308,7 @@ impl<const RECEIVE: bool, const CHAINS: u64, const READER: u64> Bench<RECEIVE, C
         if failed {
             return LandingWrite::default();
         }
-        let place = request.destination.to_u64() + begin_now;
-        let mut dwords = [0u64; 8];
-        let (mut enable, mut wrap) = (0u64, 0u64);
-        for i in 0..count {
-            let lane = (place + i) % 8;
-            enable |= 1 << lane;
-            wrap |= u64::from((place + i) / 8 != place / 8) << lane;
-            let at = request.address.to_u64() + 4 * (begin_now + i);
-            let bytes = [self.peek(at), self.peek(at + 1), self.peek(at + 2), self.peek(at + 3)];
-            dwords[lane as usize] = u64::from(u32::from_le_bytes(bytes));
-        }
-        let data = dwords.iter().rev().fold(Bits::<256>::default(), |all, dw| (all << 32) | Bits::from(*dw));
-        LandingWrite { enable: enable.into(), wrap: wrap.into(), row: (place / 8).into(), data }
+        write
     }
 
     fn segment(&mut self, segment: Segment) {

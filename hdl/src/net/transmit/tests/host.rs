@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use nitride_lang::prelude::*;
 use nitride_lang::testing::Rng;
 
 use super::model::Buffer;
 use super::options::Options;
 use crate::bus::{DmaDone, DmaReadRequest, DmaStatus, Landing, LandingWrite};
+use crate::net::tests::dma;
 
 /// Where host memory begins.
 const BASE: u64 = 0x12_3456_7000;
@@ -90,11 +90,13 @@ impl Host {
         };
         let flying = &mut self.flying[at];
         let (request, failed, chain) = (flying.request, flying.failed, flying.chain);
-        let length = request.length.to_u64();
-        let begin = flying.placed;
-        let count = (length - begin).min(8);
+        let byte = |address: u64| {
+            let at = address.wrapping_sub(BASE) as usize;
+            self.memory.get(at).copied().unwrap_or_default()
+        };
+        let (write, count) = dma::landing(&request, flying.placed, byte);
         flying.placed += count;
-        if flying.placed == length {
+        if flying.placed == request.length.to_u64() {
             let status = if failed {
                 rng.pick(&[DmaStatus::Failed, DmaStatus::Timeout, DmaStatus::NotEnabled])
             } else {
@@ -109,20 +111,6 @@ impl Host {
         if failed {
             return Default::default();
         }
-        let place = request.destination.to_u64() + begin;
-        let mut dwords = [0u64; 8];
-        let (mut enable, mut wrap) = (0u64, 0u64);
-        for i in 0..count {
-            let lane = (place + i) % 8;
-            enable |= 1 << lane;
-            wrap |= u64::from((place + i) / 8 != place / 8) << lane;
-            let at = (request.address.to_u64() + 4 * (begin + i) - BASE) as usize;
-            let byte = |at: usize| self.memory.get(at).copied().unwrap_or_default();
-            let bytes = [byte(at), byte(at + 1), byte(at + 2), byte(at + 3)];
-            dwords[lane as usize] = u64::from(u32::from_le_bytes(bytes));
-        }
-        let data = dwords.iter().rev().fold(Bits::<256>::default(), |all, dw| (all << 32) | Bits::from(*dw));
-        let write = LandingWrite { enable: enable.into(), wrap: wrap.into(), row: (place / 8).into(), data };
         (write, None)
     }
 }
