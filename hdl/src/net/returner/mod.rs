@@ -133,7 +133,8 @@ pub struct Returner {
     reads: Fifo<DmaReadRequest, 3>,
     leaving: Fifo<Leaving, 4>,
     breaks: Fifo<QueueIndex, 7>,
-    idles: [Fifo<QueueIndex, 4>; 2],
+    /// A fetcher has a queue idle once at a time, so there is room for all.
+    idles: [Fifo<QueueIndex, 7>; 2],
     state: Reg<State>,
     happening: Reg<Happening>,
     queue: Reg<QueueIndex>,
@@ -210,11 +211,7 @@ impl Logic for Returner {
         let offered = self.used[from.index()].data.val();
         let offers = self.used[from.index()].valid.val();
         let told_room = self.leaving.level.val() <= 14 && self.reads.level.val() <= 6;
-        let room = self.requests.level.val() <= 4
-            && self.writing.level.val() <= 60
-            && self.idles[0].level.val() <= 14
-            && self.idles[1].level.val() <= 14
-            && told_room;
+        let room = self.requests.level.val() <= 4 && self.writing.level.val() <= 60 && told_room;
         // A check's place in the RAM is looked up while its end waits.
         let known = self.checks.read_data.val();
         self.checks.read_address.next = ended.number;
@@ -483,7 +480,7 @@ impl Logic for Returner {
             || waits
             || self.idle[0].valid.val()
             || self.idle[1].valid.val()
-            || leaves
+            || self.leaving.level.val().any()
             || self.updates.level.val().any()
             || self.writing.level.val().any()
             || self.checking.q.val().any()

@@ -52,6 +52,9 @@ struct Bench {
     latency: u64,
     /// Chances in percent that the driver looks at its rings in a cycle.
     attentive: u32,
+    /// The fetchers do not look.
+    deaf: bool,
+    was_busy: bool,
 }
 
 impl Bench {
@@ -79,6 +82,8 @@ impl Bench {
             writes: 0,
             latency: 60,
             attentive: 100,
+            deaf: false,
+            was_busy: false,
         }
     }
 
@@ -207,7 +212,7 @@ impl Bench {
         for i in 0..2 {
             self.uut.idle[i].valid.next = (quiet || self.offered[3 + i]) && !self.idle[i].is_empty();
             self.uut.idle[i].data.next = self.idle[i].front().copied().unwrap_or_else(|| self.rng.value());
-            self.uut.idle_done[i].ready.next = self.rng.bit();
+            self.uut.idle_done[i].ready.next = !self.deaf && self.rng.bit();
         }
         self.uut.write.ready.next = self.launched.is_none() && self.rng.chance(2, 3);
         let over = self.writing.front().is_some_and(|(_, due)| *due <= self.cycle);
@@ -239,6 +244,8 @@ impl Bench {
         self.uut.drained.ready.next = self.rng.bit();
         low(&mut self.uut);
 
+        assert!(self.was_busy || !self.uut.interrupt.valid.val(), "not busy with an interrupt to give");
+        self.was_busy = self.uut.busy.val();
         for i in 0..3 {
             self.offered[i] = self.uut.used[i].valid.val() && !self.uut.used[i].ready.val();
             if self.uut.used[i].valid.val() && self.uut.used[i].ready.val() {
@@ -420,6 +427,26 @@ fn avail_event_is_written_before_a_queue_rests() {
         assert_eq!(std::mem::take(&mut bench.idled), [1, 8, 0x11]);
     }
     assert_eq!(bench.writes, 6, "without event indices nothing is written");
+}
+
+#[test]
+fn idle_queues_are_told_of_however_long_their_fetcher_looks_away() {
+    let mut bench = Bench::new(1);
+    let queues: Vec<u8> = (0..9).flat_map(|device| [1, 3, 5].map(|number| 8 * device + number)).collect();
+    for &index in &queues {
+        bench.enable(index, 64, true);
+    }
+    bench.settle();
+    bench.deaf = true;
+    for &index in &queues {
+        bench.queues.get_mut(&index).expect("it").event = Some(7);
+        bench.idle[0].push_back(Idle { queue: u64::from(index).into(), next: 7.into() });
+    }
+    (0..2000).for_each(|_| bench.step());
+    bench.deaf = false;
+    bench.settle();
+    bench.idled.sort_unstable();
+    assert_eq!(bench.idled, queues);
 }
 
 #[test]
