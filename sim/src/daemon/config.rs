@@ -3,8 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use nitride_abi::card::{NAMESPACES, PF_STORAGE, VF_STORAGE_FIRST, VFS};
+use nitride_abi::card::{
+    ETHERNET_PORTS, NAMESPACES, PF_NETWORK, PF_STORAGE, VF_NETWORK_FIRST, VF_STORAGE_FIRST, VFS,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::ethernet::Peer;
+
+/// MTUs that a network device can have: from IPv4's least to what fits into the longest frame with two tags.
+const MTUS: std::ops::RangeInclusive<u16> = 68..=8996;
 
 /// A card as a TOML file describes it.
 ///
@@ -16,6 +23,17 @@ use serde::{Deserialize, Serialize};
 /// image = "alice.img"               # relative to this file
 /// size = "64 MiB"                   # created with this size if it is not there
 /// function = "vf0"                  # or "pf2"; left out: attached later through the control socket
+///
+/// [[network]]                       # a network device
+/// function = "net0"                 # or "pf1"
+/// network = 1                       # those of one network reach each other
+/// mac = "02:4e:54:00:00:01"         # the one address that it may send from
+/// ipv4 = "10.0.0.1"                 # the same; left out: any
+///
+/// [[ethernet]]                      # the first Ethernet port; the next such table is the second
+/// network = 1
+/// tap = "nitride0"                  # or interface = "veth0", card = "cable.sock", replay = "in.pcapng"
+/// capture = "port0.pcapng"          # what passes it
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,9 +43,119 @@ pub struct Config {
     /// The volumes.
     #[serde(default, rename = "volume")]
     pub volumes: Vec<Volume>,
+    /// The network devices.
+    #[serde(default, rename = "network")]
+    pub networks: Vec<NetworkDevice>,
+    /// The Ethernet ports, in order.
+    #[serde(default)]
+    pub ethernet: Vec<Ethernet>,
     /// The simulation.
     #[serde(default)]
     pub simulation: Simulation,
+}
+
+/// A network device: what its port of the switch may do. Devices that are not named have no link.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkDevice {
+    /// Its function.
+    pub function: FunctionName,
+    /// The network that it is in.
+    pub network: u8,
+    /// Its MAC address: the only one that it may send from.
+    pub mac: MacAddress,
+    /// The only IPv4 address that it may send from; any if left out.
+    #[serde(default)]
+    pub ipv4: Option<std::net::Ipv4Addr>,
+    /// Its MTU.
+    #[serde(default = "ethernet_mtu")]
+    pub mtu: u16,
+}
+
+fn ethernet_mtu() -> u16 {
+    1500
+}
+
+impl NetworkDevice {
+    fn wrong(&self, detail: String) -> ConfigError {
+        ConfigError::Network { function: self.function, detail }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.function.is_storage() {
+            let last = VFS - 1;
+            return Err(self.wrong(format!("not a network function, use pf1 or net0 to net{last}")));
+        }
+        if self.mac.0[0] & 1 != 0 {
+            return Err(self.wrong(format!("mac {}: a multicast address", self.mac)));
+        }
+        if !MTUS.contains(&self.mtu) {
+            return Err(self.wrong(format!("mtu {}: use {} to {}", self.mtu, MTUS.start(), MTUS.end())));
+        }
+        Ok(())
+    }
+}
+
+/// A MAC address, as `"02:4e:54:00:00:01"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MacAddress(pub [u8; 6]);
+
+impl TryFrom<String> for MacAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bytes: Option<Vec<u8>> = text
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).ok().filter(|_| byte.len() == 2))
+            .collect();
+        let bytes: Option<[u8; 6]> = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("mac {text:?}: write six bytes, for example \"02:4e:54:00:00:01\""))
+    }
+}
+
+impl std::fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// What an Ethernet port is connected to: at most one of the first four. Without any its link is down.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ethernet {
+    /// The network that it is in.
+    pub network: u8,
+    /// A TAP device of this host, made if it is not there.
+    pub tap: Option<String>,
+    /// An Ethernet interface of this host, one end of a veth pair say.
+    pub interface: Option<String>,
+    /// A port of another simulated card that names the same socket.
+    pub card: Option<PathBuf>,
+    /// A pcapng file whose frames arrive at their times after the start.
+    pub replay: Option<PathBuf>,
+    /// A pcapng file of what passes the port.
+    pub capture: Option<PathBuf>,
+}
+
+impl Ethernet {
+    /// What the port is connected to; an error where that is more than one thing.
+    pub fn peer(&self) -> Result<Option<Peer>, String> {
+        let peers = [
+            self.tap.clone().map(Peer::Tap),
+            self.interface.clone().map(Peer::Interface),
+            self.card.clone().map(Peer::Card),
+            self.replay.clone().map(Peer::Replay),
+        ];
+        let mut peers = peers.into_iter().flatten();
+        match (peers.next(), peers.next()) {
+            (peer, None) => Ok(peer),
+            _ => Err("connected twice: give one of tap, interface, card and replay".into()),
+        }
+    }
 }
 
 /// A volume: an image on the media, and where it is attached.
@@ -131,26 +259,38 @@ impl std::str::FromStr for Size {
     }
 }
 
-/// A storage function as users call it: `pf2`, or `vf0` to `vf7` for the VFs of PF2.
+/// A function as users call it: `pf1` and `net0` to `net7` are network devices, `pf2` and `vf0` to `vf7` NVMe controllers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FunctionName(u8);
 
 impl FunctionName {
-    /// All storage functions.
+    /// All functions that have a socket.
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(PF_STORAGE).chain(VF_STORAGE_FIRST..VF_STORAGE_FIRST + VFS).map(Self)
+        let network = std::iter::once(PF_NETWORK).chain(VF_NETWORK_FIRST..VF_NETWORK_FIRST + VFS);
+        let storage = std::iter::once(PF_STORAGE).chain(VF_STORAGE_FIRST..VF_STORAGE_FIRST + VFS);
+        network.chain(storage).map(Self)
     }
 
     /// Its function number on the card.
     pub fn number(self) -> u8 {
         self.0
     }
+
+    /// It is an NVMe controller; else it is a network device.
+    pub fn is_storage(self) -> bool {
+        self.0 == PF_STORAGE || self.0 >= VF_STORAGE_FIRST
+    }
 }
 
 impl std::fmt::Display for FunctionName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == PF_STORAGE { f.write_str("pf2") } else { write!(f, "vf{}", self.0 - VF_STORAGE_FIRST) }
+        match self.0 {
+            PF_NETWORK => f.write_str("pf1"),
+            PF_STORAGE => f.write_str("pf2"),
+            vf if self.is_storage() => write!(f, "vf{}", vf - VF_STORAGE_FIRST),
+            vf => write!(f, "net{}", vf - VF_NETWORK_FIRST),
+        }
     }
 }
 
@@ -158,8 +298,12 @@ impl TryFrom<String> for FunctionName {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        let last = VFS - 1;
         Self::all().find(|function| function.to_string() == text).ok_or_else(|| {
-            format!("function {text:?}: not a storage function, use pf2 or vf0 to vf{}", VFS - 1)
+            format!(
+                "function {text:?}: no such function, use pf2 or vf0 to vf{last} for storage, pf1 or net0 to \
+                 net{last} for the network"
+            )
         })
     }
 }
@@ -189,6 +333,22 @@ pub enum ConfigError {
         /// Where, and what.
         detail: String,
     },
+    /// An Ethernet port cannot be as described.
+    #[error("Ethernet port {port}: {detail}")]
+    Ethernet {
+        /// The port.
+        port: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A network device cannot be as described.
+    #[error("network device {function}: {detail}")]
+    Network {
+        /// The device's function.
+        function: FunctionName,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A volume cannot be as described.
     #[error("volume {name}: {detail}")]
     Volume {
@@ -216,6 +376,11 @@ impl Config {
         for volume in &mut config.volumes {
             volume.image = directory.join(&volume.image);
         }
+        for port in &mut config.ethernet {
+            for path in [&mut port.card, &mut port.replay, &mut port.capture].into_iter().flatten() {
+                *path = directory.join(&*path);
+            }
+        }
         for log in [&mut config.simulation.tlp_log, &mut config.simulation.trace].into_iter().flatten() {
             *log = directory.join(&*log);
         }
@@ -224,6 +389,23 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        for (port, ethernet) in self.ethernet.iter().enumerate() {
+            let wrong = |detail| ConfigError::Ethernet { port, detail };
+            if port == ETHERNET_PORTS {
+                return Err(wrong(format!("the card has ports 0 to {}", ETHERNET_PORTS - 1)));
+            }
+            ethernet.peer().map_err(wrong)?;
+        }
+        let (mut functions, mut addresses) = (BTreeSet::new(), BTreeMap::new());
+        for device in &self.networks {
+            device.check()?;
+            if !functions.insert(device.function) {
+                return Err(device.wrong("described twice".into()));
+            }
+            if let Some(other) = addresses.insert((device.network, device.mac), device.function) {
+                return Err(device.wrong(format!("mac {}: {other} has it in the same network", device.mac)));
+            }
+        }
         let mut names = BTreeSet::new();
         let mut places = BTreeMap::new();
         for volume in &self.volumes {
@@ -253,6 +435,12 @@ impl Volume {
         if !(1..=NAMESPACES as u32).contains(&self.nsid) {
             return Err(
                 self.wrong(format!("nsid {}: a function has namespaces 1 to {NAMESPACES}", self.nsid))
+            );
+        }
+        if let Some(function) = self.function.filter(|function| !function.is_storage()) {
+            let last = VFS - 1;
+            return Err(
+                self.wrong(format!("{function} is not a storage function, use pf2 or vf0 to vf{last}"))
             );
         }
         if !matches!(self.block_size, 512 | 4096) {
@@ -330,6 +518,7 @@ mod tests {
     #[test]
     fn each_mistake_is_named_in_one_line() {
         let volume = "sockets = 's'\n[[volume]]\nname = 'a'\nimage = 'a.img'\n";
+        let network = "sockets = 's'\n[[network]]\nnetwork = 1\nmac = '02:00:00:00:00:01'\n";
         for (text, part) in [
             ("socket = 's'".to_string(), "line 1: unknown field `socket`"),
             ("sockets = 's'\n\nvolumes = 2".to_string(), "line 3: unknown field `volumes`"),
@@ -344,6 +533,29 @@ mod tests {
                 "namespace 1 of vf0 is a already",
             ),
             (format!("{volume}[[volume]]\nname = 'a'\nimage = 'b.img'"), "another volume has the same name"),
+            (format!("{volume}function = 'net0'"), "net0 is not a storage function, use pf2"),
+            (format!("{network}function = 'vf0'"), "not a network function, use pf1 or net0 to net7"),
+            (format!("{network}function = 'net0'\nmtu = 9000"), "use 68 to 8996"),
+            (
+                format!("{network}function = 'net0'\n{}function = 'net0'", &network[14..]),
+                "network device net0: described twice",
+            ),
+            (
+                format!("{network}function = 'net0'\n{}function = 'net1'", &network[14..]),
+                "net0 has it in the same network",
+            ),
+            (
+                "sockets = 's'\n[[network]]\nfunction = 'net0'\nnetwork = 0\nmac = '2:0:0'".to_string(),
+                "write six bytes",
+            ),
+            (
+                "sockets = 's'\n[[ethernet]]\ntap = 'a'\ncard = 'b'".to_string(),
+                "Ethernet port 0: connected twice",
+            ),
+            (
+                format!("sockets = 's'\n{}", "[[ethernet]]\n".repeat(3)),
+                "Ethernet port 2: the card has ports 0 to 1",
+            ),
         ] {
             let complaint = complaint(&text);
             assert!(complaint.contains(part) && !complaint.contains('\n'), "{text:?} gave {complaint:?}");

@@ -9,14 +9,16 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nitride_abi::card::{PF_MANAGEMENT, VFS, controller_of};
+use nitride_abi::card::{DEVICES, ETHERNET_PORTS, PF_MANAGEMENT, VFS, controller_of, device_of};
 use nitride_driver::Function;
-use nitride_driver::management::{self, Management};
+use nitride_driver::management::{self, Assignment, Management, Port};
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::ethernet::{AttachError, Attachment};
 use crate::{Counters, Edge, LinkOptions, MediaOptions, Options, Simulator, Speed, Trace};
 use config::{Config, ConfigError, FunctionName, Volume};
 pub use server::Server;
@@ -48,6 +50,9 @@ pub enum DaemonError {
     /// An image.
     #[error(transparent)]
     Image(#[from] crate::ImageError),
+    /// An Ethernet port.
+    #[error(transparent)]
+    Ethernet(#[from] AttachError),
     /// The card's management function.
     #[error(transparent)]
     Card(#[from] management::Error),
@@ -72,7 +77,7 @@ struct Entry {
 /// A function, as the control socket reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FunctionReport {
-    /// `pf2`, or `vf0` and so on.
+    /// `pf2`, `vf0`, `net0` and so on.
     pub function: FunctionName,
     /// Its vfio-user socket.
     pub socket: PathBuf,
@@ -109,6 +114,8 @@ pub struct CounterReport {
     pub violations: u64,
     /// The card's own counters (`abi::management::Counter`).
     pub card: serde_json::Map<String, serde_json::Value>,
+    /// What passed the ports of the switch (`abi::management::PortEvent`): packets and bytes, those that are not 0.
+    pub ports: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A running card with its sockets.
@@ -118,6 +125,8 @@ pub struct Daemon {
     management: Mutex<Management>,
     servers: Vec<(FunctionName, Server)>,
     volumes: Mutex<Vec<Entry>>,
+    /// Held for as long as the card's cables are plugged in.
+    ethernet: Vec<Attachment>,
 }
 
 /// The sockets' directory, with a control socket that no other daemon answers on.
@@ -232,7 +241,8 @@ impl Daemon {
                 Server::start(&path, endpoint(function.number())?).map_err(|error| socket(&path, &error))?;
             servers.push((function, server));
         }
-        let daemon = Self {
+        let mut daemon = Self {
+            ethernet: Vec::new(),
             sockets: config.sockets.clone(),
             simulator,
             management: Mutex::new(management),
@@ -242,8 +252,40 @@ impl Daemon {
         for (volume, bytes) in config.volumes.iter().zip(sizes) {
             daemon.add(volume, bytes)?;
         }
+        daemon.connect(config)?;
+        let mut ports: Vec<_> = config.ethernet.iter().enumerate().collect();
+        // Replays last: the other ports then see all of what they bring about.
+        ports.sort_by_key(|(_, ethernet)| ethernet.replay.is_some());
+        let attach = |(port, ethernet): (usize, &config::Ethernet)| {
+            let peer = ethernet.peer().map_err(|detail| ConfigError::Ethernet { port, detail })?;
+            Ok(Attachment::new(&daemon.simulator, port, peer.as_ref(), ethernet.capture.as_deref())?)
+        };
+        let ethernet: Vec<_> = ports.into_iter().map(attach).collect::<Result<_, DaemonError>>()?;
+        daemon.ethernet = ethernet;
         made.0.clear();
         Ok(daemon)
+    }
+
+    /// Sets the switch's ports and tables up, and gives network devices their addresses.
+    fn connect(&self, config: &Config) -> Result<(), DaemonError> {
+        let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members = std::collections::BTreeMap::<u8, u32>::new();
+        for (number, ethernet) in (DEVICES as u8..).zip(&config.ethernet) {
+            let network = ethernet.network;
+            management.set_port(number, Port { enabled: true, network, ..Port::default() })?;
+            *members.entry(network).or_default() |= 1 << number;
+        }
+        for device in &config.networks {
+            let (network, mac) = (device.network, device.mac.0);
+            let number = device_of(device.function.number(), VFS).unwrap_or_default();
+            let ipv4 = device.ipv4.map(|address| address.octets());
+            management.set_port(number, Port { enabled: true, network, mac: Some(mac), ipv4 })?;
+            management.forward(network, mac, Some(number))?;
+            let given = Assignment { mac, mtu: device.mtu, link_up: true, announce: false };
+            management.assign(number, given)?;
+            *members.entry(network).or_default() |= 1 << number;
+        }
+        members.into_iter().try_for_each(|(network, ports)| Ok(management.set_members(network, ports)?))
     }
 
     fn volumes_mut(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -326,6 +368,12 @@ impl Daemon {
     fn attach(&self, name: &str, function: FunctionName, nsid: u32) -> Result<Entry, DaemonError> {
         let mut volumes = self.volumes_mut();
         let taken = volumes.iter().find(|e| e.volume.function == Some(function) && e.volume.nsid == nsid);
+        if !function.is_storage() {
+            return Err(DaemonError::Refused(format!(
+                "volume {name}: {function} is not a storage function, use pf2 or vf0 to vf{}",
+                VFS - 1
+            )));
+        }
         if let Some(other) = taken {
             let other = &other.volume.name;
             return Err(DaemonError::Refused(format!(
@@ -361,11 +409,34 @@ impl Daemon {
         Ok(self.simulator.speed()?)
     }
 
+    /// The counters of all ports at which something was counted.
+    fn ports(&self, management: &Management) -> Result<serde_json::Map<String, Value>, DaemonError> {
+        let devices = FunctionName::all().filter_map(|function| {
+            let device = device_of(function.number(), VFS).filter(|_| !function.is_storage())?;
+            Some((device, function.to_string()))
+        });
+        let ethernet =
+            (0..ETHERNET_PORTS as u8).map(|port| (DEVICES as u8 + port, format!("ethernet{port}")));
+        let mut ports = serde_json::Map::new();
+        for (number, name) in devices.chain(ethernet) {
+            let counters = management.port_counters(number)?.into_iter();
+            let counted = counters.filter(|(_, packets, _)| *packets > 0).map(|(event, packets, bytes)| {
+                (event.name().to_owned(), json!({ "packets": packets, "bytes": bytes }))
+            });
+            let counted: serde_json::Map<_, _> = counted.collect();
+            if !counted.is_empty() {
+                ports.insert(name, counted.into());
+            }
+        }
+        Ok(ports)
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> Result<CounterReport, DaemonError> {
         let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
         let card =
             management.counters()?.into_iter().map(|(counter, value)| (counter.name().into(), value.into()));
+        let ports = self.ports(&management)?;
         let Counters { cycles: clock, functions, media_bytes, violations, .. } = self.simulator.counters()?;
         let speed = self.simulator.speed()?;
         let sum = |part: fn(&crate::FunctionCounters) -> u64| functions.iter().map(part).sum();
@@ -382,6 +453,7 @@ impl Daemon {
             media_write_bytes: media_bytes[1],
             violations,
             card: card.collect(),
+            ports,
         })
     }
 }
