@@ -7,7 +7,7 @@ use nitride_lang::prelude::*;
 use super::forward::Forward;
 use super::records::{Key, PORTS, Verdict};
 use crate::net::records::{
-    FilterUpdate, ForwardAnswer, ForwardUpdate, GroupUpdate, Port, PortEvent, PortUpdate,
+    FilterUpdate, ForwardAnswer, ForwardUpdate, GroupUpdate, NetworkNumber, Port, PortEvent, PortUpdate,
 };
 
 /// The shortest and the longest frame.
@@ -18,8 +18,11 @@ const WAITING: u64 = 24;
 /// EtherTypes as they lie in a frame, the first byte lowest.
 const IPV4: u64 = 0x0008;
 const ARP: u64 = 0x0608;
+const IPV6: u64 = 0xdd86;
 const VLAN: u64 = 0x0081;
 const SERVICE_VLAN: u64 = 0xa888;
+/// IPv4's protocol number.
+const UDP: u64 = 17;
 
 /// What a device wants to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
@@ -52,9 +55,11 @@ fn fault(key: Key, port: Port) -> Bits<4> {
     let tagged = kind == VLAN || kind == SERVICE_VLAN;
     let short = arp && key.length < 42 || kind == IPV4 && key.length < 34;
     let wrong_mac = source != port.mac || (arp && key.start.get_bits::<48>(176) != port.mac);
-    // 0.0.0.0 is how a host asks for an address, and whether one is in use (RFC 2131, RFC 5227).
+    // 0.0.0.0 is how a host asks whether an address is in use (RFC 5227 §2.1), and, by UDP to all, for one (RFC 2131 §4.1).
     let address = sender(key.start);
-    let wrong_ipv4 = tagged || ((arp || kind == IPV4) && address.any() && address != port.ipv4);
+    let asks = kind == IPV4 && key.start.get_bits::<8>(184) == UDP && key.start.get_bits::<16>(240).all();
+    let unset = !address.any() && (arp || asks);
+    let wrong_ipv4 = tagged || ((arp || kind == IPV4) && !unset && address != port.ipv4);
     if !port.enabled {
         bits::<4>(Event::Disabled as u64)
     } else if key.length < SHORTEST || key.length > LONGEST || short || source.get_bit(0) {
@@ -72,7 +77,9 @@ fn fault(key: Key, port: Port) -> Bits<4> {
 ///
 /// - A port that is not enabled, and frames whose source is not the port's where that is checked (MAC and ARP sender; IPv4 and ARP sender), are stopped.
 /// - A unicast frame goes where the forwarding table has its destination in the port's network; if it has not, it goes to all members of the network as
-///   multicasts and broadcasts do. Never back, and never to a port that is not enabled or a device that does not want it.
+///   multicasts and broadcasts do. Never back, and never to a port that is not enabled, or of another network whatever the tables say, or a
+///   device that does not want it.
+/// - A device with two receive queues gets all frames of a flow in the same one: of a pair of MAC addresses, and of IPv4 or IPv6 hosts.
 ///
 /// A frame a cycle; latency 4 cycles.
 #[derive(LogicBlock, Default)]
@@ -101,6 +108,9 @@ pub struct Judge {
     groups: Ram<Bits<PORTS>, 8>,
     places: Forward,
     enabled: Reg<Bits<PORTS>>,
+    networks: [Reg<NetworkNumber>; PORTS],
+    /// Ports of the network of the frame that is checked.
+    near: Reg<Bits<PORTS>>,
     filters: [Reg<Filter>; DEVICES],
     asked: Reg<Stage>,
     checked: Reg<Stage>,
@@ -122,6 +132,11 @@ impl Logic for Judge {
         if port.valid {
             self.enabled.d.next =
                 if port.port.enabled { self.enabled.q.val() | one } else { self.enabled.q.val() & !one };
+        }
+        for i in 0..PORTS {
+            if port.valid && port.number == i as u64 {
+                self.networks[i].d.next = port.port.network;
+            }
         }
         let group = self.group.val();
         self.groups.write_address.next = group.network;
@@ -158,6 +173,13 @@ impl Logic for Judge {
         self.places.network.next = ingress.network;
         self.places.mac.next = asked.key.start.get_bits::<48>(0);
         self.cause.d.next = fault(asked.key, ingress);
+        let mut near = bits::<PORTS>(0);
+        for i in 0..PORTS {
+            if self.networks[i].q.val() == ingress.network {
+                near = near | (1u64 << i);
+            }
+        }
+        self.near.d.next = near;
         self.checked.d.next = Stage { port: ingress, ..asked };
 
         // Where it goes.
@@ -183,9 +205,11 @@ impl Logic for Judge {
             if known { bits::<PORTS>(1) << self.places.port.val() } else { self.groups.read_data.val() };
         let back = bits::<PORTS>(1) << checked.key.ingress;
         let passes = self.cause.q.val() == Event::Received as u64;
-        let open = members & self.enabled.q.val() & wanted & !back;
+        let open = members & self.enabled.q.val() & self.near.q.val() & wanted & !back;
         let ways = if passes { open } else { bits::<PORTS>(0) };
-        let flow = start.get_bits::<96>(0).xor() != start.get_bits::<48>(208).xor();
+        let kind = start.get_bits::<16>(96);
+        let hosts = (kind == IPV4 || kind == IPV6) && start.get_bits::<48>(208).xor();
+        let flow = start.get_bits::<96>(0).xor() != hosts;
         self.verdicts.sink.valid.next = checked.valid;
         self.verdicts.sink.data.next = Verdict { to: ways, length: checked.key.length, second: flow };
         self.counted[1].next = PortEvent {
