@@ -1,5 +1,6 @@
 #!/bin/sh
-# The guest's part of the demo: puts a file tree on the card's disk with the kernel's own driver and reads it back.
+# A guest's part of the demo: puts a file tree on the card's disk with the kernel's own driver and reads it back; then it uses the network.
+# $role, alice or bob, and $outside, whether the host is behind the card, are from the kernel's command line.
 # Each line that starts with "guest:" is shown; the last one is the verdict.
 say() {
     echo "guest: $*"
@@ -40,4 +41,5 @@ if grep -E 'I/O error|nvme.*(timeout|resetting|abort)|EXT4-fs error' /tmp/dmesg;
     fail "the kernel's log has errors"
 fi
 say "interrupts: $(grep nvme0 /proc/interrupts | awk -v cpus="$(nproc)" '{ for (i = 2; i <= cpus + 1; i++) n += $i } END { print n }')"
+. /network.sh
 say "PASSED"

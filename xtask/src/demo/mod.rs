@@ -1,28 +1,27 @@
-//! `cargo xtask demo`: a Linux guest puts a file system on the card's disk, and the host checks it.
+//! `cargo xtask demo`: two Linux guests use disks and network devices of one card, and the host checks what they left.
 
 mod card;
+mod guest;
 mod report;
 mod verify;
 mod watch;
 
 use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow};
 
-use crate::lab::{self, Job, cpio::Archive, kernel::Kernel};
+use crate::lab::{self, cpio::Archive, kernel::Kernel};
 use crate::{interrupt, setup, sh};
 use card::Card;
-use watch::Watch;
+use guest::GUESTS;
 
-/// The guest's memory in MiB.
+/// A guest's memory in MiB.
 const MEMORY: u32 = 256;
-
-/// Where the card's function is in the lab.
-const FUNCTION: &str = "0000:01:00.0";
 
 /// Runs the demo and prints its report.
 pub fn run() -> Result<ExitCode> {
@@ -32,9 +31,10 @@ pub fn run() -> Result<ExitCode> {
         sh::cargo().args(["build", "--release", "--locked", "--package", "nitride"]),
     )?;
     let nitride = sh::target().join("release/nitride");
+    let here = sh::succeeds(sh::command(&nitride).arg("probe"));
     // Not in the checkout: the path of a socket has at most 107 bytes.
     let folder = tempfile::Builder::new().prefix("nitride-demo").tempdir()?;
-    let demo = Demo { kernel: lab::kernel::get()?, nitride, folder: folder.path().to_owned() };
+    let demo = Demo { kernel: lab::kernel::get()?, nitride, here, folder: folder.path().to_owned() };
     let start = Instant::now();
     if let Err(error) = demo.show() {
         if interrupt::came() {
@@ -50,6 +50,8 @@ pub fn run() -> Result<ExitCode> {
 struct Demo {
     kernel: Kernel,
     nitride: PathBuf,
+    /// Guests run on this machine; else each has a lab.
+    here: bool,
     /// Holds everything that the demo makes.
     folder: PathBuf,
 }
@@ -57,28 +59,34 @@ struct Demo {
 impl Demo {
     fn show(&self) -> Result<()> {
         self.prepare()?;
-        let here = sh::succeeds(sh::command(&self.nitride).arg("probe"));
         println!(
-            "demo: the card is simulated here; the virtual machine runs {}",
-            if here {
+            "demo: the card is simulated here; the virtual machines run {}",
+            if self.here {
                 "here too: this machine's KVM can run a guest"
             } else {
-                "in the lab: this machine's KVM cannot run a guest at speed"
+                "in labs: this machine's KVM cannot run a guest at speed"
             }
         );
-        println!("demo: booting ...");
         let card = Card::start(&self.nitride, &self.folder)?;
-        let watch = Watch::new(File::create(self.at("console.log"))?);
-        let start = Instant::now();
-        let status = if here { self.here(&card, &watch)? } else { self.in_lab(&card, &watch)? };
-        let session = start.elapsed();
-        if status != 0 || !watch.passed() {
-            bail!(
-                "the guest did not pass (`nitride run` ended with {status}); its console is in console.log"
-            );
+        if !card.outside {
+            println!("demo: nothing is behind the card's Ethernet port: this user can make no TAP device");
         }
+        println!("demo: booting ...");
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let run = |guest| {
+                let card = &card;
+                scope.spawn(move || guest::Guest::run(guest, self, card, start))
+            };
+            let guests: Vec<_> = GUESTS.iter().map(run).collect();
+            let ended = guests.into_iter().map(|guest| guest.join().map_err(|_| anyhow!("a guest's thread")));
+            ended.flatten().collect::<Result<Vec<_>>>()
+        })?;
+        let session = start.elapsed();
         card.stop()?;
-        verify::image(&self.at("disk.img"), &self.at("tree.sha256"))?;
+        for guest in &GUESTS {
+            verify::image(guest.name, &guest.file(self, "img"), &self.at("tree.sha256"))?;
+        }
         report::print(&self.folder, session)
     }
 
@@ -86,75 +94,25 @@ impl Demo {
         self.folder.join(name)
     }
 
-    /// The tree that the guest copies: the kernel's file system modules, about 23 MiB.
+    /// The tree that the guests copy: the kernel's file system modules, about 23 MiB.
     fn tree(&self) -> PathBuf {
         self.kernel.modules.join("kernel/fs")
     }
 
-    /// Makes the guest's initramfs, with the tree and the list of its checksums.
+    /// Makes the guests' initramfs, with the tree and the list of its checksums, and 4 MiB to send.
     fn prepare(&self) -> Result<()> {
         let list = r#"cd "$1" && find . -type f | LC_ALL=C sort | xargs sha256sum"#;
         let checksums = sh::output(sh::command("sh").args(["-c", list, "sh"]).arg(self.tree()))?;
         fs::write(self.at("tree.sha256"), checksums + "\n")?;
+        let four = fs::read(&self.kernel.vmlinux)?.into_iter().take(4 << 20).collect::<Vec<_>>();
         let mut archive = Archive::new(BufWriter::new(File::create(self.at("guest.cpio"))?));
         lab::image::base(&mut archive, &self.kernel)?;
         archive.file("/job/start", 0o755, include_bytes!("guest.sh"))?;
+        archive.file("/network.sh", 0o644, include_bytes!("network.sh"))?;
+        archive.file("/four", 0o644, &four)?;
         archive.tree("/tree", &self.tree())?;
         archive.tree("/tree.sha256", &self.at("tree.sha256"))?;
         archive.finish()?;
         Ok(())
     }
-
-    /// Runs the virtual machine on this machine; returns the status of `nitride run`.
-    fn here(&self, card: &Card, watch: &Watch) -> Result<u8> {
-        let arguments = arguments(&self.kernel.vmlinux, &card.socket().to_string_lossy());
-        let mut command = sh::command(&self.nitride);
-        let mut child = command.args(arguments).current_dir(&self.folder).stdout(Stdio::piped()).spawn()?;
-        let mut output = child.stdout.take().context("the virtual machine has no console")?;
-        std::io::copy(&mut output, &mut watch.clone())?;
-        Ok(child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
-    }
-
-    /// Runs the virtual machine in the lab, where the card's function is a PCI device; returns the status of `nitride run`.
-    fn in_lab(&self, card: &Card, watch: &Watch) -> Result<u8> {
-        let command =
-            ["nitride".to_owned()].into_iter().chain(arguments(Path::new("/guest/vmlinux"), FUNCTION));
-        let job = Job {
-            inputs: vec![
-                (self.nitride.clone(), "/lab/nitride".to_owned()),
-                (self.at("guest.cpio"), "/lab/guest.cpio".to_owned()),
-            ],
-            outputs: vec![("/lab/exits.json".to_owned(), self.at("exits.json"))],
-            functions: vec![card.socket()],
-            vfio: true,
-            hugepages: MEMORY,
-            timeout: Duration::from_mins(8),
-            ..Job::new(command)
-        };
-        job.run(watch.clone())
-    }
-}
-
-/// The command line of `nitride`, for a working folder with the guest's initramfs.
-fn arguments(kernel: &Path, function: &str) -> [String; 14] {
-    let kernel = kernel.to_string_lossy();
-    let memory = format!("{MEMORY}M");
-    let line = "console=ttyS0 panic=-1 quiet";
-    [
-        "run",
-        "--kernel",
-        &kernel,
-        "--initrd",
-        "guest.cpio",
-        "--cmdline",
-        line,
-        "--memory",
-        &memory,
-        "--function",
-        function,
-        "--stats",
-        "exits.json",
-        "--cpus=1",
-    ]
-    .map(str::to_owned)
 }

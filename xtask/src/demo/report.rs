@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// Prints the card's counters and the virtual machine's exits.
+use super::guest::GUESTS;
+
+/// Prints the card's counters, those of the switch's ports among them, and the virtual machines' exits.
 pub fn print(folder: &Path, session: Duration) -> Result<()> {
     let read = |name: &str| -> Result<Value> {
         let text =
@@ -32,13 +34,32 @@ pub fn print(folder: &Path, session: Duration) -> Result<()> {
         ),
     );
     line("interrupts", &count("interrupts")?.to_string());
-    line("exits", &exits(&read("exits.json")?));
+    for (port, events) in card.get("ports").and_then(Value::as_object).into_iter().flatten() {
+        line(port, &packets(events));
+    }
+    for guest in &GUESTS {
+        line(&format!("{}'s exits", guest.name), &exits(&read(&format!("{}.exits.json", guest.name))?));
+    }
     line("session", &format!("{:.1} s", session.as_secs_f32()));
     Ok(())
 }
 
 fn line(name: &str, value: &str) {
-    println!("  {name:<12}{value}");
+    println!("  {name:<15}{value}");
+}
+
+/// What passed a port of the switch, and what it dropped.
+fn packets(events: &Value) -> String {
+    let each = events.as_object().into_iter().flatten().map(|(event, counts)| {
+        let count = |what: &str| counts.get(what).and_then(Value::as_u64).unwrap_or_default();
+        format!(
+            "{} packets {} ({:.2} MiB)",
+            count("packets"),
+            event.replace('_', " "),
+            count("bytes") as f64 / f64::from(1 << 20)
+        )
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The exits by reason, the most frequent first.
@@ -57,6 +78,12 @@ fn exits(stats: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ports_events_are_told_with_their_packets_and_bytes() {
+        let events = serde_json::json!({ "sent": { "packets": 3, "bytes": 1_572_864 }, "source_mac": { "packets": 1, "bytes": 0 } });
+        assert_eq!(packets(&events), "3 packets sent (1.50 MiB), 1 packets source mac (0.00 MiB)");
+    }
 
     #[test]
     fn exits_are_listed_by_frequency_without_those_that_never_happened() {

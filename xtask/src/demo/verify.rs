@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::sh;
 
-/// Checks the file system in `image`, and every file of its `tree` against the list of checksums.
-pub fn image(image: &Path, checksums: &Path) -> Result<()> {
+/// Checks the file system in `image`, which is called `name`, and every file of its `tree` against the list of checksums.
+pub fn image(name: &str, image: &Path, checksums: &Path) -> Result<()> {
     sh::output(sh::command("/sbin/e2fsck").arg("-fn").arg(image))
-        .context("e2fsck -fn finds faults in the card's disk")?;
-    println!("demo: host: e2fsck -fn finds no fault");
+        .with_context(|| format!("e2fsck -fn finds faults in the disk of {name}"))?;
+    println!("demo: host: {name}'s disk: e2fsck -fn finds no fault");
     let folder = tempfile::Builder::new().prefix("nitride-tree").tempdir()?;
     let dump = format!("rdump /tree \"{}\"", folder.path().display());
     // debugfs complains that it cannot set owners if it is not run by root; the checksums tell what counts.
@@ -26,7 +26,7 @@ pub fn image(image: &Path, checksums: &Path) -> Result<()> {
     )
     .context("a file on the card's disk differs from the one that the guest copied")?;
     let files = fs::read_to_string(checksums)?.lines().count();
-    println!("demo: host: the checksums of all {files} files are right");
+    println!("demo: host: {name}'s disk: the checksums of all {files} files are right");
     Ok(())
 }
 
@@ -47,12 +47,12 @@ mod tests {
         let disk = at("disk.img");
         let mut mkfs = sh::command("/sbin/mke2fs");
         sh::output(mkfs.args(["-q", "-t", "ext4", "-d"]).arg(at("root")).arg(&disk).arg("4M")).unwrap();
-        image(&disk, &at("list")).unwrap();
+        image("it", &disk, &at("list")).unwrap();
 
         let mut bytes = fs::read(&disk).unwrap();
         let place = bytes.windows(TEXT.len()).position(|window| window == TEXT).unwrap();
         bytes[place] ^= 1;
         fs::write(&disk, bytes).unwrap();
-        assert!(image(&disk, &at("list")).unwrap_err().to_string().contains("differs"));
+        assert!(image("it", &disk, &at("list")).unwrap_err().to_string().contains("differs"));
     }
 }

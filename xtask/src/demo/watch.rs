@@ -1,4 +1,4 @@
-//! The guest's console: kept as a whole, and shown where the demo's script speaks.
+//! A guest's console: kept as a whole, and shown where the demo's script speaks.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,6 +15,7 @@ const PASSED: &str = "PASSED";
 pub struct Watch(Arc<Mutex<State>>);
 
 struct State {
+    name: &'static str,
     log: File,
     start: Instant,
     line: Vec<u8>,
@@ -22,8 +23,9 @@ struct State {
 }
 
 impl Watch {
-    pub fn new(log: File) -> Self {
-        Self(Arc::new(Mutex::new(State { log, start: Instant::now(), line: Vec::new(), passed: false })))
+    /// Shows lines under `name`, with the time since `start`.
+    pub fn new(name: &'static str, start: Instant, log: File) -> Self {
+        Self(Arc::new(Mutex::new(State { name, log, start, line: Vec::new(), passed: false })))
     }
 
     /// Whether the guest said that all went well.
@@ -62,7 +64,7 @@ impl State {
         // The console's other writers, the kernel for one, leave their marks before the text.
         let Some(text) = line.trim_end().split_once(PREFIX).map(|(_, text)| text) else { return };
         self.passed |= text == PASSED;
-        println!("{:6.1} s  guest: {text}", self.start.elapsed().as_secs_f32());
+        println!("{:6.1} s  {:>5}: {text}", self.start.elapsed().as_secs_f32(), self.name);
     }
 }
 
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_verdict_passes() {
-        let mut watch = Watch::new(tempfile::tempfile().unwrap());
+        let mut watch = Watch::new("alice", Instant::now(), tempfile::tempfile().unwrap());
         watch.write_all(b"PASSED\nguest: FAILED: not PASSED\r\nguest: PAS").unwrap();
         assert!(!watch.passed());
         watch.write_all(b"SED\r\n").unwrap();

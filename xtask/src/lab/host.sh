@@ -1,17 +1,18 @@
 #!/bin/sh
 # What the lab's host does: load its modules, run the job, hand back its output, status and files.
+# The card's functions are of classes 0108 (NVMe) and 0200 (Ethernet). The lab's own devices are not.
+if [ -e /job/vfio ]; then
+    for device in /sys/bus/pci/devices/*; do
+        case "$(cat "$device/class")" in 0x0108* | 0x0200*)
+            echo vfio-pci >"$device/driver_override"
+        esac
+    done
+fi
+# With the override, loading the driver is enough.
 modprobe -a -q virtio_pci virtio_console vfio-pci vfio_iommu_type1 tun
 grep -q -w svm /proc/cpuinfo && modprobe kvm-amd
 grep -q -w vmx /proc/cpuinfo && modprobe kvm-intel
 [ -e /job/hugepages ] && cat /job/hugepages >/proc/sys/vm/nr_hugepages
-if [ -e /job/vfio ]; then
-    for device in /sys/bus/pci/devices/*; do
-        case "$(cat "$device/class")" in 0x0108*)
-            echo vfio-pci >"$device/driver_override"
-            echo "${device##*/}" >/sys/bus/pci/drivers_probe
-        esac
-    done
-fi
 if [ -x /job/shell ]; then
     setsid cttyhack sh
     exit

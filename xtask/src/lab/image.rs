@@ -29,7 +29,8 @@ const MODULES: &[&str] = &[
 ];
 
 /// Debian's programs.
-const TOOLS: &[&str] = &["lspci", "setpci", "nvme", "mke2fs", "e2fsck", "debugfs", "dumpe2fs"];
+const TOOLS: &[&str] =
+    &["lspci", "setpci", "nvme", "ethtool", "iperf3", "ip", "mke2fs", "e2fsck", "debugfs", "dumpe2fs"];
 
 /// Writes the archive of everything that does not depend on the job.
 pub fn base(archive: &mut Archive<impl Write>, kernel: &Kernel) -> Result<()> {

@@ -23,7 +23,7 @@ pub struct Job {
     pub drive: Option<PathBuf>,
     /// Sockets of a card's functions, which become PCI devices.
     pub functions: Vec<PathBuf>,
-    /// Whether NVMe devices are bound to vfio-pci.
+    /// Whether NVMe and Ethernet devices are bound to vfio-pci.
     pub vfio: bool,
     /// Memory on pages of 2 MiB, for guests; in MiB.
     pub hugepages: u32,
