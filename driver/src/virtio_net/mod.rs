@@ -21,6 +21,7 @@
 mod error;
 #[cfg(feature = "smoltcp")]
 mod stack;
+mod station;
 mod transport;
 mod virtqueue;
 
@@ -39,6 +40,7 @@ use virtqueue::{Segment, Virtqueue};
 pub use error::{Error, Result};
 #[cfg(feature = "smoltcp")]
 pub use stack::Interface;
+pub use station::Station;
 
 /// Bytes of a receive buffer; a frame takes as many as it needs.
 const RECEIVE_BYTES: usize = 2048;

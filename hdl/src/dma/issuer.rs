@@ -2,14 +2,17 @@
 
 use nitride_lang::prelude::*;
 
-use super::CLIENTS;
 use super::free_list::FreeList;
 use super::header::{memory_header, requester_id, wire_tag};
 use super::intake::Intake;
 use super::matcher::{Issued, Outstanding};
 use super::requests::Opened;
 use super::splitter::{Splitter, Transfer, defined_size};
+use super::{CLIENTS, GENERATION_BITS, Slot, TAG_BITS};
 use crate::bus::{DmaReadRequest, FunctionUpdate, LinkConfig, TlpBeat};
+
+/// Bits of a tag while extended ones are not enabled.
+const SHORT_BITS: usize = 5;
 
 /// Pieces that a transfer of `length` DWs from DW `offset` of a 4 KiB page on is cut into.
 #[hdl_fn]
@@ -22,8 +25,8 @@ fn pieces(offset: Bits<10>, length: Bits<11>, limit: Bits<3>) -> Bits<6> {
 
 /// Gives requests a slot and their pieces a tag, and makes the TLPs.
 ///
-/// Latency 4 cycles from a request to its first TLP, then a TLP each cycle. Requests wait while all 32 slots, and pieces
-/// while all 32 tags are in use.
+/// Latency 4 cycles from a request to its first TLP, then a TLP each cycle. Requests wait while all slots, and pieces
+/// while all tags are in use; while tags have 5 bits, half of them are passed over.
 #[derive(LogicBlock)]
 pub struct Issuer {
     /// Rising edge.
@@ -43,7 +46,7 @@ pub struct Issuer {
     /// A piece got a tag.
     pub issued: Signal<Out, Issued>,
     /// Slots of pieces that may not be issued: the function is not bus master.
-    pub refused: Source<Bits<5>>,
+    pub refused: Source<Slot>,
     /// `freed_tag` comes back, with the generation to be used next.
     pub free_tag: Signal<In, Bit>,
     /// See `free_tag`.
@@ -51,7 +54,7 @@ pub struct Issuer {
     /// `freed_slot` comes back.
     pub free_slot: Signal<In, Bit>,
     /// See `free_slot`.
-    pub freed_slot: Signal<In, Bits<5>>,
+    pub freed_slot: Signal<In, Slot>,
     /// Some tag is outstanding.
     pub waiting: Signal<Out, Bit>,
     /// Some request is under way.
@@ -59,9 +62,9 @@ pub struct Issuer {
 
     intake: Intake,
     splitter: Splitter,
-    slots: FreeList<5, 5>,
+    slots: FreeList<TAG_BITS, TAG_BITS>,
     // {generation, index}
-    tags: FreeList<8, 5>,
+    tags: FreeList<8, TAG_BITS>,
     header: Reg<Bits<128>>,
     full: Reg<Bit>,
 }
@@ -88,7 +91,7 @@ impl Default for Issuer {
             splitter: Splitter::default(),
             slots: FreeList::new(|i| i),
             // Generation 0 is that of the matcher's RAMs before a tag's first use.
-            tags: FreeList::new(|i| (1 << 5) | i),
+            tags: FreeList::new(|i| (1 << TAG_BITS) | i),
             header: Reg::default(),
             full: Reg::default(),
         }
@@ -120,7 +123,7 @@ impl Logic for Issuer {
         let slot = self.slots.source.data.val();
         let begin = self.intake.source.valid.val() && self.slots.source.valid.val();
         self.splitter.sink.valid.next = begin;
-        self.splitter.sink.data.next = Transfer { context: bit_cast::<8, 5>(slot), ..transfer };
+        self.splitter.sink.data.next = Transfer { context: bit_cast::<8, TAG_BITS>(slot), ..transfer };
         let begun = begin && self.splitter.sink.ready.val();
         self.intake.source.ready.next = begun;
         self.slots.source.ready.next = begun;
@@ -138,20 +141,24 @@ impl Logic for Issuer {
         let piece = self.splitter.source.data.val();
         let offered = self.splitter.source.valid.val();
         let room = !self.full.q.val() || self.tlp.ready.val();
-        let issue = offered && piece.enabled && room && self.tags.source.valid.val();
-        let refuse = offered && !piece.enabled;
         let tag = self.tags.source.data.val();
         let short = !self.link.val().extended_tags;
-        let owner = piece.transfer.context.get_bits::<5>(0);
+        let fits = !short || !tag.get_bit(SHORT_BITS);
+        let there = offered && piece.enabled && self.tags.source.valid.val();
+        let issue = there && fits && room;
+        // A tag that is too wide goes to the end of the list.
+        let passes = there && !fits && !self.free_tag.val();
+        let refuse = offered && !piece.enabled;
+        let owner = piece.transfer.context.get_bits::<TAG_BITS>(0);
         self.refused.data.next = owner;
         self.refused.valid.next = refuse;
         self.splitter.source.ready.next = if refuse { self.refused.ready.val() } else { issue };
-        self.tags.source.ready.next = issue;
+        self.tags.source.ready.next = issue || passes;
         self.issued.next = Issued {
             valid: issue,
-            index: tag.get_bits::<5>(0),
+            index: tag.get_bits::<TAG_BITS>(0),
             request: Outstanding {
-                generation: tag.get_bits::<3>(5),
+                generation: tag.get_bits::<GENERATION_BITS>(TAG_BITS),
                 function: piece.transfer.function,
                 slot: owner,
                 lower: piece.transfer.address.get_bits::<5>(2),
@@ -169,8 +176,8 @@ impl Logic for Issuer {
         self.tlp.valid.next = self.full.q.val();
         self.tlp.data.next = TlpBeat { hdr: self.header.q.val(), data: bits::<256>(0), last: true };
 
-        self.tags.give.next = self.free_tag.val();
-        self.tags.back.next = self.freed_tag.val();
+        self.tags.give.next = self.free_tag.val() || passes;
+        self.tags.back.next = if passes { tag } else { self.freed_tag.val() };
         self.slots.give.next = self.free_slot.val();
         self.slots.back.next = self.freed_slot.val();
         self.waiting.next = !self.tags.full.val();

@@ -6,6 +6,7 @@ use nitride_lang::prelude::*;
 use super::header::{requester_id, wire_tag};
 use super::placer::Placement;
 use super::requests::Settled;
+use super::{GENERATION_BITS, Slot, TAG_BITS};
 use crate::bus::{BufferAddress, DmaStatus, ErrorKind, ErrorPulse, ErrorReport, LinkConfig, TlpBeat};
 
 /// Full rounds of the tags that a request may stay without its completions.
@@ -15,11 +16,11 @@ const ROUNDS: u64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 pub struct Outstanding {
     /// The tag's upper bits.
-    pub generation: Bits<3>,
+    pub generation: Bits<GENERATION_BITS>,
     /// The requester.
     pub function: Bits<5>,
     /// The slot of the request that this is a piece of.
-    pub slot: Bits<5>,
+    pub slot: Slot,
     /// Address bits 6:2.
     pub lower: Bits<5>,
     /// DWs, 1 to 1024.
@@ -38,7 +39,7 @@ pub struct Issued {
     /// The rest holds something this cycle.
     pub valid: Bit,
     /// The tag's lower bits.
-    pub index: Bits<5>,
+    pub index: Bits<TAG_BITS>,
     /// The rest.
     pub request: Outstanding,
 }
@@ -46,7 +47,7 @@ pub struct Issued {
 /// What came of a tag's request. It counts while its generation is the request's; until then nothing came.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
 struct Progress {
-    generation: Bits<3>,
+    generation: Bits<GENERATION_BITS>,
     // DWs.
     received: Bits<11>,
     // More is expected.
@@ -64,7 +65,7 @@ struct Step {
     // The first beat of its TLP.
     first: Bit,
     look: Bit,
-    index: Bits<5>,
+    index: Bits<TAG_BITS>,
 }
 
 /// Where a TLP's data goes, beat by beat, and what its last beat settles.
@@ -77,7 +78,7 @@ struct Course {
     // The tag goes on, or ends well, if all beats come.
     sound: Bit,
     settle: Bit,
-    slot: Bits<5>,
+    slot: Slot,
     tag: Bits<8>,
     short: Bit,
     // The tag goes back when this is settled.
@@ -135,14 +136,14 @@ pub struct Matcher {
     /// Something is in the pipeline.
     pub busy: Signal<Out, Bit>,
 
-    requests: Ram<Outstanding, 5>,
-    progress: Ram<Progress, 5>,
+    requests: Ram<Outstanding, TAG_BITS>,
+    progress: Ram<Progress, TAG_BITS>,
 
     // Input: between two beats of a TLP.
     midway: Reg<Bit>,
     // Cycles until the next look is due, round and index of the tag to be looked at.
     pace: Reg<Bits<24>>,
-    scan: Reg<Bits<9>>,
+    scan: Reg<Bits<{ TAG_BITS + 4 }>>,
     interval: Constant<Bits<24>>,
 
     // Stage 1: the RAMs are being read.
@@ -158,7 +159,7 @@ pub struct Matcher {
     course: Reg<Course>,
     // What was written one cycle ago, which a read at that time missed.
     wrote_valid: Reg<Bit>,
-    wrote_index: Reg<Bits<5>>,
+    wrote_index: Reg<Bits<TAG_BITS>>,
     wrote: Reg<Progress>,
 
     // Stage 3: the results.
@@ -170,11 +171,11 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Requests time out `timeout` cycles (at least 500) after they were issued, at the latest a third later.
+    /// Requests time out `timeout` cycles (at least 1,010) after they were issued, at the latest a third later.
     #[must_use]
     pub fn new(timeout: u32) -> Self {
-        // Between an issue and the look that finds it too old, there are at least 31 looks in each round.
-        let interval = u64::from(timeout).div_ceil(31 * ROUNDS).max(2);
+        // Between an issue and the look that finds it too old, there are at least 63 looks in each round.
+        let interval = u64::from(timeout).div_ceil(((1 << TAG_BITS) - 1) * ROUNDS).max(2);
         Self {
             clock: Signal::default(),
             completions: Sink::default(),
@@ -233,13 +234,16 @@ impl Logic for Matcher {
         } else if !due {
             self.pace.d.next = self.pace.q.val() - 1;
         }
-        let index =
-            if valid { part::<5>(beat.hdr, tlp::COMPLETION_TAG.bit()) } else { scan.get_bits::<5>(0) };
+        let index = if valid {
+            part::<TAG_BITS>(beat.hdr, tlp::COMPLETION_TAG.bit())
+        } else {
+            scan.get_bits::<TAG_BITS>(0)
+        };
         self.requests.read_address.next = index;
         self.progress.read_address.next = index;
         self.reading.d.next =
             Step { beat: valid, first: valid && !self.midway.q.val(), look: look, index: index };
-        let round = scan.get_bits::<4>(5);
+        let round = scan.get_bits::<4>(TAG_BITS);
         self.round.next = round;
         self.requests.write_address.next = self.issued.val().index;
         self.requests.write_data.next = self.issued.val().request;
@@ -257,7 +261,10 @@ impl Logic for Matcher {
         let id = part::<16>(header, tlp::COMPLETION_REQUESTER.bit());
         let expected = so_far.open
             && part::<8>(header, tlp::COMPLETION_TAG.bit())
-                == wire_tag(cat2::<3, 5, 8>(request.generation, step.index), request.short)
+                == wire_tag(
+                    cat2::<GENERATION_BITS, TAG_BITS, 8>(request.generation, step.index),
+                    request.short,
+                )
             && id == requester_id(self.link.val().bus, request.function);
         let status = part::<3>(header, tlp::STATUS.bit());
         let lower = request.lower + so_far.received.get_bits::<5>(0);
@@ -282,13 +289,17 @@ impl Logic for Matcher {
         let more_may_come =
             request.short && (old || (answered && !continues && status == tlp::Status::Success as u64));
         let after = Progress {
-            generation: if cut { begun.tag.get_bits::<3>(5) } else { request.generation },
+            generation: if cut {
+                begun.tag.get_bits::<GENERATION_BITS>(TAG_BITS)
+            } else {
+                request.generation
+            },
             received: so_far.received + length,
             open: answered && continues && !complete,
             poisoned: so_far.poisoned || poisoned,
             kept: if cut { begun.short } else { more_may_come },
         };
-        let place = if cut { begun.tag.get_bits::<5>(0) } else { step.index };
+        let place = if cut { begun.tag.get_bits::<TAG_BITS>(0) } else { step.index };
         let change = answered || old || cut || release;
         self.progress.write_address.next = place;
         self.progress.write_data.next = after;
@@ -305,7 +316,7 @@ impl Logic for Matcher {
                 sound: answered && continues,
                 settle: (answered && (!continues || complete)) || old,
                 slot: request.slot,
-                tag: cat2::<3, 5, 8>(request.generation, step.index),
+                tag: cat2::<GENERATION_BITS, TAG_BITS, 8>(request.generation, step.index),
                 short: request.short,
                 free: !more_may_come,
                 status: if step.look {
@@ -368,7 +379,7 @@ impl Logic for Matcher {
         }
         // The next generation.
         self.freeing.d.next = (settle && (if cut { !course.short } else { course.free })) || release;
-        self.freeing_tag.d.next = course.tag + 32;
+        self.freeing_tag.d.next = course.tag + (1u64 << TAG_BITS);
 
         let unexpected = step.first && !expected;
         let refused = answered && status == tlp::Status::UnsupportedRequest as u64;

@@ -23,6 +23,14 @@ pub use writer::Writer;
 
 /// Clients of each engine.
 pub const CLIENTS: usize = 5;
+/// Reads that can be under way, as a power of 2: tags, and requests that they are pieces of. A round trip of 250 cycles then takes in a
+/// read every 4 cycles.
+const TAG_BITS: usize = 6;
+/// Bits of an 8-bit tag above its index.
+const GENERATION_BITS: usize = 8 - TAG_BITS;
+
+/// The request that a piece belongs to.
+type Slot = nitride_lang::prelude::Bits<TAG_BITS>;
 
 #[cfg(test)]
 mod tests;

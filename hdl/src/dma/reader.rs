@@ -13,11 +13,11 @@ use crate::profile::Profile;
 /// Reads host memory into landing RAMs, for five clients (0: data chunks, 1: queue entries, 2: lists, 3: virtqueues,
 /// 4: frames), round robin.
 ///
-/// - A request is cut at multiples of Max_Read_Request_Size; 32 pieces (tags) and 32 requests can be under way. Latency
+/// - A request is cut at multiples of Max_Read_Request_Size; 64 pieces (tags; 32 while tags have 5 bits) and 64 requests can be under way. Latency
 ///   4 cycles from a request to its first TLP; then a TLP each cycle, without a gap between requests if they are long
 ///   enough (a request every other cycle).
 /// - Completions are taken a beat each cycle, in any legal order; a beat is in the landing RAM 5 cycles later. Once in
-///   1/248 of the completion timeout they wait for a cycle.
+///   1/504 of the completion timeout they wait for a cycle.
 /// - Each accepted request gets exactly one `done`, when all its pieces are settled, with the status of the first piece that
 ///   did not go well: `NotEnabled` (the function was not bus master when a piece's turn came: it is not issued),
 ///   `Failed` (UR, CA, CRS, poisoned, or a completion that does not fit), `Timeout`. All data is in the landing RAM

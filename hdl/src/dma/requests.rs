@@ -2,7 +2,7 @@
 
 use nitride_lang::prelude::*;
 
-use super::CLIENTS;
+use super::{CLIENTS, Slot, TAG_BITS};
 use crate::bus::{DmaDone, DmaStatus};
 
 /// A request that entered the engine.
@@ -11,7 +11,7 @@ pub struct Opened {
     /// The rest holds something this cycle.
     pub valid: Bit,
     /// The slot it was given.
-    pub slot: Bits<5>,
+    pub slot: Slot,
     /// Its pieces: 1 to 33.
     pub pieces: Bits<6>,
     /// The client's handle.
@@ -26,7 +26,7 @@ pub struct Settled {
     /// The rest holds something this cycle.
     pub valid: Bit,
     /// The request's slot.
-    pub slot: Bits<5>,
+    pub slot: Slot,
     /// How the piece went.
     pub status: DmaStatus,
 }
@@ -52,23 +52,23 @@ pub struct Requests {
     /// Pieces whose tag is settled.
     pub settled: Signal<In, Settled>,
     /// Slots of pieces that were refused (`NotEnabled`).
-    pub refused: Sink<Bits<5>>,
+    pub refused: Sink<Slot>,
     /// Ends of requests, to each client.
     pub done: [Source<DmaDone>; CLIENTS],
     /// A slot is free again.
     pub free: Signal<Out, Bit>,
     /// Which.
-    pub freed: Signal<Out, Bits<5>>,
+    pub freed: Signal<Out, Slot>,
     /// An end is on its way.
     pub busy: Signal<Out, Bit>,
     // Written when a request begins.
-    opening: Ram<Opened, 5>,
+    opening: Ram<Opened, TAG_BITS>,
     // Written when a piece is over; zero between two requests.
-    tallies: Ram<Tally, 5>,
+    tallies: Ram<Tally, TAG_BITS>,
     latest: Reg<Settled>,
     // What was written to `tallies` one cycle ago, which the read at that time missed.
     wrote: Reg<Tally>,
-    wrote_slot: Reg<Bits<5>>,
+    wrote_slot: Reg<Slot>,
     wrote_valid: Reg<Bit>,
     finished: Reg<Bits<CLIENTS>>,
     outcome: Reg<DmaDone>,

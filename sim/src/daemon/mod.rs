@@ -410,7 +410,7 @@ impl Daemon {
     }
 
     /// The counters of all ports at which something was counted.
-    fn ports(&self, management: &Management) -> Result<serde_json::Map<String, Value>, DaemonError> {
+    fn ports(management: &Management) -> Result<serde_json::Map<String, Value>, DaemonError> {
         let devices = FunctionName::all().filter_map(|function| {
             let device = device_of(function.number(), VFS).filter(|_| !function.is_storage())?;
             Some((device, function.to_string()))
@@ -436,7 +436,7 @@ impl Daemon {
         let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
         let card =
             management.counters()?.into_iter().map(|(counter, value)| (counter.name().into(), value.into()));
-        let ports = self.ports(&management)?;
+        let ports = Self::ports(&management)?;
         let Counters { cycles: clock, functions, media_bytes, violations, .. } = self.simulator.counters()?;
         let speed = self.simulator.speed()?;
         let sum = |part: fn(&crate::FunctionCounters) -> u64| functions.iter().map(part).sum();

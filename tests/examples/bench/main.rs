@@ -6,6 +6,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures that people read need no 53 bits")]
 
 mod load;
+mod network;
 mod system;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use nitride_sim::{LinkOptions, MediaOptions};
 use serde_json::{Value, json};
 
 use load::{Load, Pattern};
+use network::{Bed, Way};
 use system::System;
 
 /// The clock that cycles are converted with.
@@ -69,6 +71,7 @@ fn bench(json: Option<&str>) -> Result<(), Error> {
             "commands": result.commands, "cycles_per_command": cycles, "iops": CLOCK / cycles, "kilohertz": kilohertz,
         }));
     }
+    let network = network()?;
     let idle = system.idle_kilohertz(200_000)?;
     let cpu = system.idle_cpu(Duration::from_secs(2))?;
     println!();
@@ -81,12 +84,63 @@ fn bench(json: Option<&str>) -> Result<(), Error> {
             "media_read_latency_cycles": media.read_latency,
             "media_write_latency_cycles": media.write_latency,
             "loads": rows,
+            "network": network,
             "idle_kilohertz": idle,
             "idle_cpu": cpu,
         });
         write(path, &report)?;
     }
     Ok(())
+}
+
+/// Measures the network at two distances from the host, and prints a table.
+fn network() -> Result<Value, Error> {
+    println!();
+    println!(
+        "{:<14}{:>6}{:>13}{:>14}{:>8}{:>8}{:>7}{:>8}",
+        "network", "bytes", "round trip", "cycles/frame", "Mpps", "Gb/s", "lost", "kHz"
+    );
+    let mut rows = Vec::new();
+    for latency in [125, 62] {
+        let bed = Bed::new(latency, FUNCTIONS)?;
+        for way in [Way::Functions(1), Way::Functions(FUNCTIONS), Way::Out, Way::In, Way::Ports] {
+            for bytes in [64, 512, 1500, 9000] {
+                let result = bed.run(way, bytes)?;
+                let frames = CLOCK / result.cycles_per_frame;
+                println!(
+                    "{way:<14}{bytes:>6}{:>13}{:>14.1}{:>8.2}{:>8.1}{:>7}{:>8.0}",
+                    2 * latency,
+                    result.cycles_per_frame,
+                    frames / 1e6,
+                    frames * 8.0 * bytes as f64 / 1e9,
+                    result.lost,
+                    result.kilohertz
+                );
+                rows.push(json!({
+                    "way": way.to_string(), "bytes": bytes, "link_round_trip_cycles": 2 * latency, "frames": result.frames,
+                    "lost": result.lost, "cycles_per_frame": result.cycles_per_frame, "kilohertz": result.kilohertz,
+                }));
+            }
+        }
+        let (there_and_back, (megabits, cycles)) = (bed.round_trip(64)?, bed.tcp(4 << 20)?);
+        println!(
+            "{:<14}{:>6}{:>13}{there_and_back:>14.0}  cycles there and back",
+            "VF to VF",
+            64,
+            2 * latency
+        );
+        println!(
+            "{:<14}{:>6}{:>13}{cycles:>14.2}  cycles a byte; {megabits:.1} Mb/s here",
+            "TCP",
+            "",
+            2 * latency
+        );
+        rows.push(json!({
+            "link_round_trip_cycles": 2 * latency, "frame_round_trip_cycles": there_and_back, "tcp_cycles_per_byte": cycles,
+            "tcp_megabits_per_second_here": megabits,
+        }));
+    }
+    Ok(json!(rows))
 }
 
 fn write(path: &str, report: &Value) -> Result<(), Error> {

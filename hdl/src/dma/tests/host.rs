@@ -218,14 +218,15 @@ impl Host {
             read.requester ^= 1 << self.rng.random_range(0..16);
         } else {
             // Another generation of the same tag.
-            read.tag ^= 1 << self.rng.random_range(5..8);
+            read.tag ^= 1 << self.rng.random_range(6..8);
         }
         Some(some_of(&read))
     }
 
-    /// A completion of a read that was lost, after its time.
+    /// A completion of a read that was lost, after its time. The oldest comes first: a tag's generations are few, and one that
+    /// is later than all of them cannot be told from a read's own.
     pub fn late_completion(&mut self) -> Option<Tlp> {
-        self.late.pop().map(|read| some_of(&read))
+        (!self.late.is_empty()).then(|| some_of(&self.late.remove(0)))
     }
 }
 

@@ -74,7 +74,7 @@ impl Default for Options {
             strays: 0,
             mrrs: 2,
             moody: 0,
-            timeout: 1500,
+            timeout: 3000,
             extended_tags: true,
         }
     }
@@ -400,7 +400,7 @@ fn five_bit_tags_carry_everything_and_come_back_late_after_an_error() {
     let options = Options { extended_tags: false, moody: 20, ..Options::default() };
     let mut bench = Bench::new(6, options);
     bench.host.bad = 100;
-    bench.run(500);
+    bench.run(1000);
     assert!(bench.timeouts > 5 && bench.refusals > 10);
     assert_eq!(bench.unexpected, 0);
 }
