@@ -1,10 +1,12 @@
 //! Frames that wait to leave.
 //!
-//! [`Writer`] puts frames into the packet memory, if their queue may have more of it, [`Scheduler`] decides which leaves next, and [`Reader`] gives it.
+//! [`Writer`] puts frames into the packet memory, if their queue may have more of it, [`Scheduler`] and [`Wires`] decide which leave next, to receive
+//! queues and to Ethernet ports, and [`Reader`] gives them.
 
 mod reader;
 mod records;
 mod scheduler;
+mod wires;
 mod writer;
 
 use nitride_lang::prelude::*;
@@ -12,6 +14,7 @@ use nitride_lang::prelude::*;
 use self::reader::Reader;
 use self::records::{CELL_BITS, Cell, Job};
 use self::scheduler::Scheduler;
+use self::wires::Wires;
 use self::writer::Writer;
 use crate::free_list::FreeList;
 use crate::net::records::{EgressBeat, Offer, PacketBeat, PortEvent, Reply, Wake};
@@ -20,8 +23,8 @@ use crate::net::records::{EgressBeat, Offer, PacketBeat, PortEvent, Reply, Wake}
 ///
 /// - A frame is admitted whole or not at all: its queue may use as much memory as is free after it, and 128 frames. What is refused leaves no trace but its event.
 /// - Queues take turns, frame by frame. A frame of a receive queue is offered first; a queue that has to wait sleeps until its `wake`. A frame for an
-///   Ethernet port leaves when its FIFO of 32 KiB has room for the longest frames. So no queue waits for another one's consumer.
-/// - A beat a cycle in, and a beat a cycle out. A frame for an Ethernet port takes 4 cycles at least, one for a receive queue about 8.
+///   Ethernet port leaves when its FIFO of 32 KiB has room for it. So no queue waits for another one's consumer.
+/// - A beat a cycle in, and a beat a cycle out. A frame for a receive queue takes about 6 cycles at least.
 #[derive(LogicBlock, Default)]
 pub struct Egress {
     /// Rising edge.
@@ -45,6 +48,8 @@ pub struct Egress {
     free: FreeList<CELL_BITS>,
     writer: Writer,
     scheduler: Scheduler,
+    wires: Wires,
+    jobs: StreamArbiter<Job, 2>,
     reader: Reader,
 }
 
@@ -61,12 +66,17 @@ impl Logic for Egress {
         self.scheduler.added.next = self.writer.added.val();
         self.scheduler.added_valid.next = self.writer.added_valid.val();
         self.scheduler.added_queue.next = self.writer.added_queue.val();
+        self.wires.added.next = self.writer.added.val();
+        self.wires.added_valid.next = self.writer.added_valid.val();
+        self.wires.added_queue.next = self.writer.added_queue.val();
         self.scheduler.added_place.next = self.writer.added_place.val();
         Source::<Offer>::link(&mut self.offer, &mut self.scheduler.offer);
         Sink::<Reply>::link(&mut self.reply, &mut self.scheduler.reply);
         self.scheduler.wake.next = self.wake.val();
-        self.scheduler.room.next = self.reader.room.val();
-        Source::<Job>::join(&mut self.scheduler.job, &mut self.reader.job);
+        Source::<Job>::join(&mut self.scheduler.job, &mut self.jobs.sink[0]);
+        Source::<Job>::join(&mut self.wires.job, &mut self.jobs.sink[1]);
+        self.jobs.last.next = bits::<2>(3);
+        Source::<Job>::join(&mut self.jobs.source, &mut self.reader.job);
 
         self.reader.write_row.next = self.writer.row.val();
         self.reader.write_data.next = self.writer.data.val();
@@ -78,11 +88,16 @@ impl Logic for Egress {
         Source::<EgressBeat>::link(&mut self.receive, &mut self.reader.receive);
         for i in 0..2 {
             Source::<PacketBeat>::link(&mut self.ethernet[i], &mut self.reader.ethernet[i]);
+            self.wires.left[i].next = self.reader.gone[i].val();
+            self.writer.ethernet_out[i].next = self.wires.out[i].val();
         }
         self.counted[0].next = self.writer.counted.val();
         self.counted[1].next = self.scheduler.counted.val();
         self.counted[2].next = self.reader.counted.val();
-        self.busy.next = self.writer.busy.val() || self.scheduler.busy.val() || self.reader.busy.val();
+        self.busy.next = self.writer.busy.val()
+            || self.scheduler.busy.val()
+            || self.wires.busy.val()
+            || self.reader.busy.val();
     }
 }
 

@@ -8,9 +8,7 @@ use crate::net::records::{EgressBeat, PacketBeat, PortEvent};
 use crate::profile::DATA_BITS;
 
 /// Beats of an Ethernet port's FIFO, as a power of 2.
-const PORT_BITS: usize = 10;
-/// Beats with which there is room for three of the longest frames: so many can be on their way from the scheduler.
-const ROOMY: u64 = (1 << PORT_BITS) - 3 * 290;
+pub const PORT_BITS: usize = 10;
 
 /// A row that is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Packed)]
@@ -46,10 +44,10 @@ pub struct Reader {
     pub freed: Source<Cell>,
     /// Frames for receive queues; the receiver is always ready.
     pub receive: Source<EgressBeat>,
-    /// Frames for the Ethernet ports.
+    /// Frames for the Ethernet ports: no more than fit into their FIFOs.
     pub ethernet: [Source<PacketBeat>; 2],
-    /// They have room for one more of the longest frames.
-    pub room: Signal<Out, Bits<2>>,
+    /// A beat left each FIFO.
+    pub gone: [Signal<Out, Bit>; 2],
     /// Frames that left.
     pub counted: Signal<Out, PortEvent>,
     /// Something is under way here.
@@ -128,11 +126,9 @@ impl Logic for Reader {
                 last: reading.last,
                 port: port_of(queue),
             };
+            self.gone[i].next = self.ports[i].source.valid.val() && self.ethernet[i].ready.val();
             full = full || self.ports[i].level.val().any();
         }
-        let first = self.ports[0].level.val() <= ROOMY;
-        let second = self.ports[1].level.val() <= ROOMY;
-        self.room.next = cat2::<1, 1, 2>(second.into(), first.into());
         self.counted.next = PortEvent {
             valid: out && reading.last,
             port: port_of(queue),

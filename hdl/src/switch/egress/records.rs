@@ -8,12 +8,12 @@ use crate::net::records::{EgressQueue, PortNumber};
 pub const CELL_BITS: usize = 10;
 /// Bytes of a cell.
 pub const CELL: u64 = 128;
-/// Queues: receive queues, then Ethernet ports.
-pub const QUEUES: usize = 34;
+/// Receive queues.
+pub const RECEIVES: usize = 32;
 /// Frames of a queue, as a power of 2.
 pub const PLACE_BITS: usize = 7;
-/// The first Ethernet port's queue.
-pub const ETHERNET: u64 = 32;
+/// The first Ethernet port's queue, after the receive queues.
+pub const ETHERNET: u64 = RECEIVES as u64;
 
 /// A cell's number.
 pub type Cell = Bits<CELL_BITS>;

@@ -32,6 +32,8 @@ struct Bench {
     dropped: usize,
     ends: Vec<u64>,
     smooth: bool,
+    /// Offers are not taken.
+    deaf: bool,
     frames: u64,
 }
 
@@ -62,6 +64,7 @@ impl Bench {
             dropped: 0,
             ends: vec![],
             smooth: false,
+            deaf: false,
             frames: 0,
         }
     }
@@ -114,7 +117,7 @@ impl Bench {
         if let Some(queue) = self.wake_later.pop() {
             self.uut.wake.next = Wake { valid: true, queue: u64::from(queue).into() };
         }
-        self.uut.offer.ready.next = self.smooth || self.rng.bit();
+        self.uut.offer.ready.next = !self.deaf && (self.smooth || self.rng.bit());
         self.uut.reply.valid.next = self.asked.is_some() && (self.smooth || self.rng.bit());
         let answer = match self.asked {
             Some(queue) if self.waits.contains(&queue) => Reply::Wait,
@@ -253,6 +256,22 @@ fn one_that_waits_stops_nobody_and_gets_no_more_than_its_share() {
 }
 
 #[test]
+fn ethernet_ports_do_not_wait_while_an_offer_is_not_taken() {
+    let mut bench = Bench::new(1);
+    bench.deaf = true;
+    for _ in 0..20 {
+        bench.frame(3, 200);
+        bench.frame(32, 1_500);
+        bench.frame(33, 2_000);
+    }
+    (0..8_000).for_each(|_| bench.step());
+    assert_eq!(bench.left, 40);
+    bench.deaf = false;
+    bench.settle();
+    assert_eq!((bench.left, bench.waiting()), (60, 0));
+}
+
+#[test]
 fn no_cell_is_lost() {
     let mut bench = Bench::new(1);
     let mut admitted = vec![];
@@ -273,7 +292,7 @@ fn no_cell_is_lost() {
 
 #[test]
 fn a_frame_costs_what_it_is_said_to() {
-    for (queue, most) in [(32, 4.5), (0, 9.0)] {
+    for (queue, most) in [(32, 2.1), (0, 6.5)] {
         let mut bench = Bench::new(1);
         bench.smooth = true;
         (0..60).for_each(|_| bench.frame(queue, 64));

@@ -3,7 +3,7 @@
 use nitride_abi::management::PortEvent as Event;
 use nitride_lang::prelude::*;
 
-use super::records::{CELL_BITS, Cell, Frame, PLACE_BITS, Tally, cells_of, port_of};
+use super::records::{CELL_BITS, Cell, ETHERNET, Frame, PLACE_BITS, Tally, cells_of, port_of};
 use crate::net::records::{EgressBeat, EgressQueue, PortEvent};
 use crate::profile::DATA_BITS;
 
@@ -35,12 +35,14 @@ pub struct Writer {
     pub free_cell: Sink<Cell>,
     /// A cell is free again.
     pub freed: Signal<In, Bit>,
-    /// A frame left this queue,
+    /// A frame left this receive queue,
     pub out_queue: Signal<In, EgressQueue>,
     /// and this is what left it so far.
     pub out: Signal<In, Tally>,
     /// It did in this cycle.
     pub out_valid: Signal<In, Bit>,
+    /// What left the queues of the Ethernet ports so far.
+    pub ethernet_out: [Signal<In, Tally>; 2],
     /// The row that is written.
     pub row: Signal<Out, Bits<{ CELL_BITS + 2 }>>,
     /// What is written.
@@ -101,7 +103,13 @@ impl Logic for Writer {
         let recent = self.last_added.q.val();
         let came =
             if recent.valid && recent.queue == beat.queue { recent.tally } else { self.ins.read_data.val() };
-        let went = self.outs.read_data.val();
+        let went = if beat.queue < ETHERNET {
+            self.outs.read_data.val()
+        } else if beat.queue.get_bit(0) {
+            self.ethernet_out[1].val()
+        } else {
+            self.ethernet_out[0].val()
+        };
         let need = cells_of(beat.length);
         let after = came.cells - went.cells + need;
         let free = bits::<11>(CELLS) - self.used.q.val();
