@@ -25,6 +25,19 @@ name = 'bob'
 image = 'bob.img'
 size = '8 MiB'
 function = 'vf1'
+[[network]]
+function = 'net0'
+network = 1
+mac = '02:4e:54:00:00:01'
+[[network]]
+function = 'net1'
+network = 1
+mac = '02:4e:54:00:00:02'
+mtu = 1400
+[[network]]
+function = 'pf1'
+network = 2
+mac = '02:4e:54:00:00:03'
 ";
 
 /// A process that does not outlive its test.
@@ -126,6 +139,44 @@ impl Daemon {
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n * n / 7 + n) as u8).collect()
+}
+
+#[test]
+fn frames_go_from_one_network_function_to_another_and_are_counted() {
+    let daemon = Daemon::start();
+    daemon.ask("functions");
+    let json = |arguments: &[&str]| -> Value { serde_json::from_slice(&daemon.succeeds(arguments)).unwrap() };
+    let info = json(&["net", "info", "--on", "sockets/net1.sock", "--json"]);
+    assert_eq!((&info["mac"], &info["mtu"]), (&"02:4e:54:00:00:02".into(), &1400.into()));
+    let bench = ["net", "bench", "--on", "sockets/net0.sock", "--to", "sockets/net1.sock"];
+    let result = json(&[&bench[..], &["--seconds", "1", "--size", "600", "--json"]].concat());
+    let frames = result["frames"].as_u64().unwrap();
+    assert!(
+        frames > 0 && result["lost"] == 0 && result["cycles_per_frame"].as_f64().unwrap() > 2.0,
+        "{result}"
+    );
+    // The 100 round trips are frames, too.
+    let sent = &daemon.ask("counters")["ports"]["net1"]["sent"];
+    assert!(sent["packets"].as_u64().unwrap() >= frames + 100, "{sent}, {result}");
+}
+
+#[test]
+fn a_network_bench_says_what_stops_it() {
+    let daemon = Daemon::start();
+    daemon.ask("functions");
+    for (arguments, part) in [
+        (["--on", "sockets/net0.sock", "--to", "sockets/pf1.sock"], "no frame came back within 10 s"),
+        (
+            ["--on", "sockets/net0.sock", "--to", "sockets/vf0.sock"],
+            "sockets/vf0.sock is not a network function",
+        ),
+        (["--on", "sim", "--to", "sockets/net1.sock"], "leave --to out"),
+    ] {
+        let output = daemon.run(&[&["net", "bench"][..], &arguments].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(error.contains(part) && error.lines().count() == 1, "{arguments:?}: {error}");
+    }
 }
 
 #[test]

@@ -8,9 +8,11 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "sim")]
 mod card;
 mod ctl;
+mod net;
 mod nvme;
 mod probe;
 mod run;
+mod target;
 mod vm;
 
 /// An open, Nitro-style offload card: its simulator, its driver and its virtual machines.
@@ -28,6 +30,8 @@ enum Command {
     Card(card::Args),
     /// Ask a running card, or tell it what to do
     Ctl(ctl::Args),
+    /// Look at and measure network functions of a card
+    Net(net::Args),
     /// List, read, write and measure NVMe functions of a card
     Nvme(nvme::Args),
     /// Tell whether this machine's KVM can run a guest at speed
@@ -46,6 +50,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "sim")]
         Command::Card(args) => card::run(&args),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Net(args) => net::run(&args),
         Command::Nvme(args) => nvme::run(args),
         Command::Probe(args) => probe::run(&args),
         Command::Run(args) => run::run(args),

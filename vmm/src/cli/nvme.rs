@@ -1,17 +1,17 @@
 //! `nitride nvme`: looks at, reads, writes and measures NVMe functions of a card.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use nitride_driver::Function;
 use nitride_driver::nvme::{NamespaceInfo, Nvme, Options};
-use nitride_driver::{Function, Vfio, VfioUser, vfio};
 use serde_json::json;
+
+use super::target::Target;
 
 mod bench;
 #[cfg(feature = "sim")]
@@ -54,65 +54,27 @@ struct On {
     timeout: u64,
 }
 
-/// Where a function is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Target {
-    Socket(PathBuf),
-    Device(String),
-    Simulated,
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Err("name a socket, a PCI address, or `sim`".into());
-        }
-        if text == "sim" {
-            return Ok(Self::Simulated);
-        }
-        if let Some(address) = vfio::parse_address(text) {
-            return Ok(Self::Device(address));
-        }
-        Ok(Self::Socket(text.into()))
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(path) => path.display().fmt(f),
-            Self::Device(address) => f.write_str(address),
-            Self::Simulated => f.write_str("sim"),
-        }
-    }
-}
-
-impl Target {
-    fn function(&self, image: Option<&Path>) -> Result<Arc<dyn Function>> {
-        if image.is_some() && *self != Self::Simulated {
-            bail!("--image is for --on sim: what is at {self} has its volumes already");
-        }
-        match self {
-            Self::Socket(path) => Ok(Arc::new(VfioUser::open(path)?)),
-            Self::Device(address) => Ok(Arc::new(Vfio::open(address)?)),
-            #[cfg(feature = "sim")]
-            Self::Simulated => simulated::function(image),
-            #[cfg(not(feature = "sim"))]
-            Self::Simulated => bail!("--on sim: this build has no simulator; build with the feature `sim`"),
-        }
-    }
-}
-
 impl On {
+    fn function(&self) -> Result<Arc<dyn Function>> {
+        match self.target.open()? {
+            Some(_) if self.image.is_some() => {
+                bail!("--image is for --on sim: what is at {} has its volumes already", self.target)
+            }
+            Some(function) => Ok(function),
+            #[cfg(feature = "sim")]
+            None => simulated::function(self.image.as_deref()),
+            #[cfg(not(feature = "sim"))]
+            None => bail!("--on sim: this build has no simulator; build with the feature `sim`"),
+        }
+    }
+
     fn options(&self) -> Options {
         Options { timeout: Duration::from_secs(self.timeout), ..Options::default() }
     }
 
     /// Opens the controller.
     fn open(&self, options: Options) -> Result<Nvme> {
-        let nvme = Nvme::open(self.target.function(self.image.as_deref())?, options);
+        let nvme = Nvme::open(self.function()?, options);
         nvme.with_context(|| format!("{} is not an NVMe function that can be used", self.target))
     }
 }
@@ -294,14 +256,6 @@ mod tests {
         assert!(
             parse_bytes("4x").is_err() && parse_bytes("k").is_err() && parse_bytes("99999999999T").is_err()
         );
-    }
-
-    #[test]
-    fn a_pci_address_is_told_from_a_socket() {
-        assert_eq!("01:00.2".parse(), Ok(Target::Device("0000:01:00.2".into())));
-        assert_eq!("sim".parse(), Ok(Target::Simulated));
-        assert_eq!("run/pf2.sock".parse(), Ok(Target::Socket("run/pf2.sock".into())));
-        assert!("".parse::<Target>().is_err());
     }
 
     #[test]

@@ -15,8 +15,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use super::{On, Target, namespace, parse_bytes};
-use crate::cli::ctl;
+use super::{On, namespace, parse_bytes};
 
 /// The longest latency that is told apart, in nanoseconds: an hour.
 const LONGEST: u64 = 3_600_000_000_000;
@@ -127,23 +126,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let deadline = Instant::now() + Duration::from_secs(args.seconds);
     let job = Job { args, namespace, blocks, started: AtomicU64::new(0), ended: AtomicU64::new(0), deadline };
-    let before = clock(&nvme, &args.on.target);
+    let clock = || args.on.target.clock(&**nvme.function());
+    let before = clock();
     let start = Instant::now();
     let histogram = measure(&nvme, &job)?;
     let elapsed = start.elapsed();
-    let cycles = before.and_then(|before| Ok(clock(&nvme, &args.on.target)?.saturating_sub(before)));
+    let cycles = before.and_then(|before| Ok(clock()?.saturating_sub(before)));
     report(&job, &histogram, elapsed, cycles)
-}
-
-/// Clock cycles of the card so far: its simulator's, here or in the daemon whose control socket is next to the function's.
-fn clock(nvme: &Nvme, on: &Target) -> Result<u64> {
-    if let Some(cycles) = nvme.function().cycles() {
-        return Ok(cycles);
-    }
-    let Target::Socket(socket) = on else { bail!("only a simulated card has one") };
-    let control = socket.with_file_name("control.sock");
-    let counters = ctl::ask(&control, &json!({ "command": "counters" }))?;
-    counters["clock"].as_u64().with_context(|| format!("{} does not tell the clock", control.display()))
 }
 
 /// Runs all queues, and shows how it goes.
