@@ -1,5 +1,6 @@
 //! The lab, through the command that everybody uses. Each test boots it once.
 
+mod network;
 mod vmm;
 
 use std::path::{Path, PathBuf};
@@ -192,98 +193,6 @@ fn lab_lspci_decodes_every_capability_of_the_cards_functions_without_a_complaint
     // IDs and, in the PF, the serial number's capability, as they lie in the dump.
     assert!(pf.contains("\n00: 54 4e 03 00") && vf.contains("\n00: 54 4e 04 00"));
     assert!(pf.contains("\n140: 03 00 01"));
-}
-
-/// Two network devices of the card in two network namespaces of the lab's Linux, which reach each other through the card alone; a third
-/// is in another network.
-const USE_NETWORK: &str = "
-    modprobe -a virtio_pci virtio_net
-    interface() { ls /sys/bus/pci/devices/0000:0$1:00.0/virtio*/net; }
-    alice=$(interface 1) bob=$(interface 2) eve=$(interface 3)
-    echo driver: $(basename $(readlink -f /sys/class/net/$alice/device/driver))
-    echo address: $(cat /sys/class/net/$bob/address) mtu $(cat /sys/class/net/$bob/mtu)
-    other() { nsenter -t $1 -n sh -c \"$2\"; }
-    here=$(readlink /proc/self/ns/net)
-    space() {
-        unshare -n sleep 1000 &
-        space=$!
-        until [ \"$(readlink /proc/$space/ns/net)\" != \"$here\" ]; do usleep 10000; done
-    }
-    space
-    set -- $bob $space
-    space
-    set -- $1 $2 $eve $space
-    ip link set $1 netns $2 && ip link set $3 netns $4 || exit 1
-    ip addr add 10.0.0.1/24 dev $alice && ip link set $alice up || exit 1
-    other $2 \"ip addr add 10.0.0.2/24 dev $1 && ip link set $1 up\" || exit 1
-    other $4 \"ip addr add 10.0.0.3/24 dev $3 && ip link set $3 up\" || exit 1
-    ping -c 10 -i 0.2 -W 10 10.0.0.2 | grep received
-    ping -c 2 -W 2 10.0.0.3 | grep received
-    dd if=/dev/urandom of=file bs=1M count=4 2>/dev/null
-    # What a listener reads never ends, for it would hang up then.
-    mkfifo silence
-    other $2 'nc -l -p 7000 >copy <>silence' & receiver=$!
-    sleep 1
-    nc 10.0.0.2 7000 <file
-    wait $receiver
-    cmp file copy && echo forth: the same
-    nc -l -p 7001 >back <>silence & receiver=$!
-    sleep 1
-    other $2 'nc 10.0.0.1 7001 <copy'
-    wait $receiver
-    cmp file back && echo back: the same
-    ip link set $alice down && ip link set $alice up && ping -c 3 -W 10 10.0.0.2 | grep received
-    device=0000:01:00.0 driver=/sys/bus/pci/devices/0000:01:00.0/driver
-    echo 1 >/sys/bus/pci/devices/$device/reset 2>/dev/null
-    echo $device >$(readlink -f $driver)/unbind && echo $device >/sys/bus/pci/drivers/virtio-pci/bind
-    alice=$(interface 1)
-    ip addr add 10.0.0.1/24 dev $alice && ip link set $alice up && ping -c 3 -W 10 10.0.0.2 | grep received
-    dmesg | grep -iE 'virtio|$alice' | grep -iE 'error|fail|timeout|hung|NEEDS_RESET'
-    exit 0";
-
-const NETWORKS: &str = "
-[[network]]
-function = 'net0'
-network = 1
-mac = '02:4e:54:00:00:01'
-ipv4 = '10.0.0.1'
-[[network]]
-function = 'net1'
-network = 1
-mac = '02:4e:54:00:00:02'
-mtu = 1400
-[[network]]
-function = 'pf1'
-network = 2
-mac = '02:4e:54:00:00:03'
-";
-
-#[test]
-#[ignore = "boots a machine: 40 s"]
-fn lab_linux_reaches_itself_through_the_cards_switch_with_its_own_virtio_net_driver() {
-    let Some(nitride) = nitride() else { return };
-    let card = Card::with(&nitride, NETWORKS);
-    let [alice, bob, eve] = ["net0", "net1", "pf1"].map(|function| card.socket(function));
-    let given = ["--function", &alice, "--function", &bob, "--function", &eve, "--", "sh", "-c", USE_NETWORK];
-    let Some(output) = lab(&given) else { return };
-    let said = text(&output.stdout);
-    println!("{said}{}", text(&output.stderr));
-    assert!(output.status.success());
-    for line in [
-        "driver: virtio_net",
-        "address: 02:4e:54:00:00:02 mtu 1400",
-        "10 packets transmitted, 10 packets received",
-        "2 packets transmitted, 0 packets received",
-        "forth: the same",
-        "back: the same",
-    ] {
-        assert!(said.contains(line), "{line}");
-    }
-    assert_eq!(
-        said.matches("3 packets transmitted, 3 packets received").count(),
-        2,
-        "down and up; unbound and bound"
-    );
 }
 
 /// What the tests put on the disk: it is the same program here and there.

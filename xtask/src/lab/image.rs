@@ -23,6 +23,7 @@ const MODULES: &[&str] = &[
     "virtio_console",
     "virtio_blk",
     "virtio_net",
+    "8021q",
     "tun",
     "button",
     "evdev",
