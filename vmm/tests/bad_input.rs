@@ -158,3 +158,27 @@ fn what_another_process_uses_is_refused() {
     image.lock().unwrap();
     refused_in(&folder, &["card", "card.toml"], &["alice.img: in use by another process (stop it"]);
 }
+
+#[test]
+fn a_topology_that_is_wrong_starts_nothing() {
+    let vm = "[[vm]]\nname = 'alice'\nfile = 'vm.toml'\n";
+    for (text, part) in [
+        (format!("{vm}colour = 'red'\n"), "topology topology.toml: line 4: unknown field `colour`"),
+        (format!("card = 'absent.toml'\n{vm}"), "there is no absent.toml"),
+        (vm.replace("vm.toml", "other.toml"), "there is no other.toml"),
+        (
+            format!("card = 'card.toml'\n{vm}"),
+            "the card did not start (exit status: 1): configuration card.toml: line 1",
+        ),
+    ] {
+        let folder = folder("topology.toml", &text);
+        std::fs::write(folder.path().join("vm.toml"), "").unwrap();
+        std::fs::write(folder.path().join("card.toml"), "cockets = 's'\n").unwrap();
+        let before = contents(folder.path());
+        let output = nitride(folder.path(), &["up", "topology.toml"]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+        assert!(error.contains(part), "{error}");
+        assert_eq!(contents(folder.path()), before);
+    }
+}

@@ -25,7 +25,18 @@ fn lab_linux_reaches_itself_through_the_cards_switch_with_its_own_virtio_net_dri
     let Some(nitride) = nitride() else { return };
     let card = Card::with(&nitride, NETWORKS);
     let [alice, bob, eve] = ["net0", "net1", "pf1"].map(|function| card.socket(function));
-    let given = ["--function", &alice, "--function", &bob, "--function", &eve, "--", "sh", "-c", include_str!("reach.sh")];
+    let given = [
+        "--function",
+        &alice,
+        "--function",
+        &bob,
+        "--function",
+        &eve,
+        "--",
+        "sh",
+        "-c",
+        include_str!("reach.sh"),
+    ];
     let Some(output) = lab(&given) else { return };
     let said = text(&output.stdout);
     println!("{said}{}", text(&output.stderr));
@@ -93,7 +104,17 @@ function = 'vf0'
     let card = Card::with(&nitride, &format!("{disk}{NETWORKS}"));
     let sockets = ["vf0", "net0", "net1"].map(|function| card.socket(function));
     let mut given: Vec<&str> = sockets.iter().flat_map(|socket| ["--function", socket]).collect();
-    given.extend(["--vfio", "--hugepages", "256", "--in", &nitride, "--", "sh", "-c", include_str!("vfio.sh")]);
+    given.extend([
+        "--vfio",
+        "--hugepages",
+        "256",
+        "--in",
+        &nitride,
+        "--",
+        "sh",
+        "-c",
+        include_str!("vfio.sh"),
+    ]);
     let Some(output) = lab(&given) else { return };
     let said = text(&output.stdout);
     println!("{said}{}", text(&output.stderr));

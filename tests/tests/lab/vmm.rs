@@ -107,3 +107,16 @@ fn lab_guest_uses_two_functions_of_the_card_and_moves_their_bars() {
     expect(&said, "alice", &["ok"]);
     expect(&said, "bob", &["ok"]);
 }
+
+#[test]
+#[ignore = "boots two machines in a machine, with the card simulated there: a minute"]
+fn lab_up_starts_a_card_and_its_machine_and_takes_both_down() {
+    let Some(said) = host("up.sh", "up-guest.sh", &[], &[]) else { return };
+    expect(&said, "status", &["0"]);
+    expect(&said, "alice | guest disk", &["written"]);
+    expect(&said, "alice | guest network", &["3 packets transmitted, 3 packets received"]);
+    expect(&said, "card", &["card | card stopped: "]);
+    expect(&said, "left", &["0 sockets", "alice.log card.log"]);
+    expect(&said, "disk", &["ok"]);
+    expect(&said, "interrupted", &["status 130, 0 sockets, 0 processes"]);
+}

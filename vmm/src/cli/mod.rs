@@ -13,6 +13,8 @@ mod nvme;
 mod probe;
 mod run;
 mod target;
+#[cfg(feature = "sim")]
+mod up;
 mod vm;
 
 /// An open, Nitro-style offload card: its simulator, its driver and its virtual machines.
@@ -38,6 +40,9 @@ enum Command {
     Probe(probe::Args),
     /// Run a virtual machine with functions of a card
     Run(run::Args),
+    /// Start a card and its virtual machines from one file
+    #[cfg(feature = "sim")]
+    Up(up::Args),
     /// Ask a running virtual machine, or tell it what to do
     Vm(vm::Args),
 }
@@ -54,6 +59,8 @@ pub fn run() -> ExitCode {
         Command::Nvme(args) => nvme::run(args),
         Command::Probe(args) => probe::run(&args),
         Command::Run(args) => run::run(args),
+        #[cfg(feature = "sim")]
+        Command::Up(args) => up::run(&args),
         Command::Vm(args) => vm::run(&args),
     };
     result.unwrap_or_else(|error| {
