@@ -1,5 +1,6 @@
 //! What firmware and the PCI core of an operating system do: enumerate, assign, enable, reset.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use nitride_abi::tlp::Status;
@@ -22,6 +23,7 @@ pub(crate) mod reg {
     pub(crate) const COMMAND_MEMORY: u32 = 1 << 1;
     pub(crate) const COMMAND_BUS_MASTER: u32 = 1 << 2;
     pub(crate) const CAP_POWER: u8 = 0x01;
+    pub(crate) const CAP_VENDOR_SPECIFIC: u8 = 0x09;
     pub(crate) const CAP_EXPRESS: u8 = 0x10;
     pub(crate) const CAP_MSIX: u8 = 0x11;
     pub(crate) const EXT_AER: u16 = 0x0001;
@@ -118,6 +120,8 @@ pub struct PciFunction {
     pub(crate) power: Option<u16>,
     pub(crate) msix: Option<Msix>,
     pub(crate) aer: Option<u16>,
+    /// Its vendor-specific capabilities.
+    pub(crate) vendor_specific: Vec<Range<u16>>,
     pub(crate) sriov: Option<Sriov>,
     device_control: u32,
 }
@@ -170,18 +174,27 @@ impl Access<'_> {
 
     /// Offset of a capability.
     fn capability(&mut self, id: u8) -> Result<Option<u16>, Error> {
-        let mut at = self.read(reg::CAPABILITIES, 1)? as u16 & !3;
-        for _ in 0..48 {
-            if at < 0x40 {
-                return Ok(None);
+        Ok(self.capabilities()?.into_iter().find(|(_, found)| *found == id).map(|(at, _)| at))
+    }
+
+    /// Where vendor-specific capabilities are; their length is behind their header (PCIe 4.0 §7.9.4).
+    fn vendor_specific(&mut self) -> Result<Vec<Range<u16>>, Error> {
+        let found = self.capabilities()?.into_iter().filter(|(_, id)| *id == reg::CAP_VENDOR_SPECIFIC);
+        found.map(|(at, _)| Ok(at..at + self.read(at + 2, 1)? as u16)).collect()
+    }
+
+    /// Offset and ID of each capability.
+    fn capabilities(&mut self) -> Result<Vec<(u16, u8)>, Error> {
+        let (mut found, mut at) = (Vec::new(), self.read(reg::CAPABILITIES, 1)? as u16 & !3);
+        while at >= 0x40 {
+            if found.len() == 48 {
+                return Err(self.error("capability list", "it has a loop".into()));
             }
             let header = self.read(at, 2)?;
-            if header as u8 == id {
-                return Ok(Some(at));
-            }
+            found.push((at, header as u8));
             at = (header >> 8) as u16 & !3;
         }
-        Err(self.error("capability list", "it has a loop".into()))
+        Ok(found)
     }
 
     /// Offset of an extended capability.
@@ -366,6 +379,7 @@ impl System {
             power: access.capability(reg::CAP_POWER)?,
             msix: access.msix()?,
             aer: access.extended(reg::EXT_AER)?,
+            vendor_specific: access.vendor_specific()?,
             sriov,
             device_control: payload,
         })
@@ -399,6 +413,7 @@ impl System {
             power: access.capability(reg::CAP_POWER)?,
             msix: access.msix()?,
             aer: access.extended(reg::EXT_AER)?,
+            vendor_specific: access.vendor_specific()?,
             sriov: None,
             device_control: 0,
         })

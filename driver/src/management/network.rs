@@ -109,7 +109,9 @@ impl Management {
         self.write(registers::PORT_INDEX, number.into())?;
         let count = |event: PortEvent| {
             let packets = read(&*self.function, event.packets_offset())?;
-            Ok((event, packets, read(&*self.function, event.bytes_offset())?))
+            // Each read is a round trip to the card.
+            let bytes = if packets > 0 { read(&*self.function, event.bytes_offset())? } else { 0 };
+            Ok((event, packets, bytes))
         };
         PortEvent::ALL.into_iter().map(count).collect()
     }

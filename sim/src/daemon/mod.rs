@@ -9,7 +9,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nitride_abi::card::{DEVICES, ETHERNET_PORTS, PF_MANAGEMENT, VFS, controller_of, device_of};
+use nitride_abi::card::{DEVICES, PF_MANAGEMENT, VFS, controller_of, device_of};
 use nitride_driver::Function;
 use nitride_driver::management::{self, Assignment, Management, Port};
 use serde::Serialize;
@@ -125,6 +125,8 @@ pub struct Daemon {
     management: Mutex<Management>,
     servers: Vec<(FunctionName, Server)>,
     volumes: Mutex<Vec<Entry>>,
+    /// Ports of the switch that the card's file has, and their names.
+    ports: Vec<(u8, String)>,
     /// Held for as long as the card's cables are plugged in.
     ethernet: Vec<Attachment>,
 }
@@ -211,6 +213,16 @@ pub fn run(
     report
 }
 
+/// The ports that a card's file has, and their names.
+fn ports(config: &Config) -> Vec<(u8, String)> {
+    let devices = config.networks.iter().map(|device| {
+        (device_of(device.function.number(), VFS).unwrap_or_default(), device.function.to_string())
+    });
+    let ethernet = (0u8..).zip(&config.ethernet);
+    let ethernet = ethernet.map(|(port, _)| (DEVICES as u8 + port, format!("ethernet{port}")));
+    devices.chain(ethernet).collect()
+}
+
 async fn serve(control: &Control, daemon: &Arc<Daemon>) -> std::io::Result<()> {
     let listener = UnixListener::from_std(control.listener.try_clone()?)?;
     let stop = Arc::new(Notify::new());
@@ -248,6 +260,7 @@ impl Daemon {
             management: Mutex::new(management),
             servers,
             volumes: Mutex::new(Vec::new()),
+            ports: ports(config),
         };
         for (volume, bytes) in config.volumes.iter().zip(sizes) {
             daemon.add(volume, bytes)?;
@@ -409,23 +422,17 @@ impl Daemon {
         Ok(self.simulator.speed()?)
     }
 
-    /// The counters of all ports at which something was counted.
-    fn ports(management: &Management) -> Result<serde_json::Map<String, Value>, DaemonError> {
-        let devices = FunctionName::all().filter_map(|function| {
-            let device = device_of(function.number(), VFS).filter(|_| !function.is_storage())?;
-            Some((device, function.to_string()))
-        });
-        let ethernet =
-            (0..ETHERNET_PORTS as u8).map(|port| (DEVICES as u8 + port, format!("ethernet{port}")));
+    /// The counters of the ports at which something was counted.
+    fn port_counters(&self, management: &Management) -> Result<serde_json::Map<String, Value>, DaemonError> {
         let mut ports = serde_json::Map::new();
-        for (number, name) in devices.chain(ethernet) {
-            let counters = management.port_counters(number)?.into_iter();
+        for (number, name) in &self.ports {
+            let counters = management.port_counters(*number)?.into_iter();
             let counted = counters.filter(|(_, packets, _)| *packets > 0).map(|(event, packets, bytes)| {
                 (event.name().to_owned(), json!({ "packets": packets, "bytes": bytes }))
             });
             let counted: serde_json::Map<_, _> = counted.collect();
             if !counted.is_empty() {
-                ports.insert(name, counted.into());
+                ports.insert(name.clone(), counted.into());
             }
         }
         Ok(ports)
@@ -436,7 +443,7 @@ impl Daemon {
         let management = self.management.lock().unwrap_or_else(PoisonError::into_inner);
         let card =
             management.counters()?.into_iter().map(|(counter, value)| (counter.name().into(), value.into()));
-        let ports = Self::ports(&management)?;
+        let ports = self.port_counters(&management)?;
         let Counters { cycles: clock, functions, media_bytes, violations, .. } = self.simulator.counters()?;
         let speed = self.simulator.speed()?;
         let sum = |part: fn(&crate::FunctionCounters) -> u64| functions.iter().map(part).sum();

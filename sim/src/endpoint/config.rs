@@ -47,6 +47,7 @@ pub(super) struct VirtualConfig {
     express: u16,
     power: Option<u16>,
     aer: Option<u16>,
+    vendor_specific: Vec<std::ops::Range<u16>>,
 }
 
 impl VirtualConfig {
@@ -73,6 +74,7 @@ impl VirtualConfig {
             express: function.express,
             power: function.power,
             aer: function.aer,
+            vendor_specific: function.vendor_specific.clone(),
         }
     }
 
@@ -144,6 +146,8 @@ impl VirtualConfig {
                 Effect::None
             }
             _ if self.aer.is_some_and(|aer| (aer + 4..aer + AER_LEN).contains(&dw)) => through(u32::MAX),
+            // virtio's access through configuration space (virtio 1.2 §4.1.4.9).
+            _ if self.vendor_specific.iter().any(|range| range.contains(&dw)) => through(u32::MAX),
             _ => Effect::None,
         }
     }

@@ -56,10 +56,10 @@ struct On {
 
 impl On {
     fn function(&self) -> Result<Arc<dyn Function>> {
+        if self.image.is_some() && self.target != Target::Simulated {
+            bail!("--image is for --on sim: what is at {} has its volumes already", self.target);
+        }
         match self.target.open()? {
-            Some(_) if self.image.is_some() => {
-                bail!("--image is for --on sim: what is at {} has its volumes already", self.target)
-            }
             Some(function) => Ok(function),
             #[cfg(feature = "sim")]
             None => simulated::function(self.image.as_deref()),
