@@ -158,6 +158,9 @@ fn frames_go_from_one_network_function_to_another_and_are_counted() {
     // The 100 round trips are frames, too.
     let sent = &daemon.ask("counters")["ports"]["net1"]["sent"];
     assert!(sent["packets"].as_u64().unwrap() >= frames + 100, "{sent}, {result}");
+    let metrics = daemon.succeeds(&["ctl", "--socket", "sockets/control.sock", "metrics"]);
+    let line = format!("nitride_port_packets_total{{port=\"net1\",event=\"sent\"}} {}", sent["packets"]);
+    assert!(String::from_utf8(metrics).unwrap().lines().any(|found| found == line), "{line}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::metrics;
+
 /// Asks a running card daemon, or tells it what to do.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,6 +47,8 @@ enum Command {
     },
     /// Show what the card did so far
     Counters,
+    /// Print the counters as OpenMetrics text, for Prometheus
+    Metrics,
     /// Make everything durable and end the daemon
     Stop,
 }
@@ -58,11 +62,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             json!({ "command": "attach", "volume": volume, "function": function, "nsid": nsid })
         }
         Command::Detach { volume } => json!({ "command": "detach", "volume": volume }),
-        Command::Counters => json!({ "command": "counters" }),
+        Command::Counters | Command::Metrics => json!({ "command": "counters" }),
         Command::Stop => json!({ "command": "stop" }),
     };
     let answer = ask(&args.socket, &request)?;
-    if args.json {
+    if matches!(args.command, Command::Metrics) {
+        print!("{}", metrics::text(&answer)?);
+    } else if args.json {
         println!("{answer}");
     } else {
         print(&answer, 0);

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "sim")]
 mod card;
 mod ctl;
+mod metrics;
 mod net;
 mod nvme;
 mod probe;
