@@ -4,7 +4,7 @@ use nitride_abi::virtio::{feature, ring};
 
 use super::raw::{Bed, OWN, PEER, Ring, descriptor, frame, packet, start, wait, working};
 
-/// §2.7.5.2: the device MUST NOT write to a device-readable buffer, or to the descriptor table.
+/// §2.7.5.1: the device MUST NOT write to a device-readable buffer, or to the descriptor table.
 #[test]
 fn neither_descriptors_nor_readable_buffers_are_written() {
     let bed = Bed::new();
