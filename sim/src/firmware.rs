@@ -147,6 +147,20 @@ impl Topology {
     }
 }
 
+/// Offset and ID of each capability of a function, in the order of its list.
+struct Capabilities(Vec<(u16, u8)>);
+
+impl Capabilities {
+    /// Where those with that ID are.
+    fn all(&self, id: u8) -> impl Iterator<Item = u16> {
+        self.0.iter().filter(move |(_, found)| *found == id).map(|(at, _)| *at)
+    }
+
+    fn first(&self, id: u8) -> Option<u16> {
+        self.all(id).next()
+    }
+}
+
 /// Configuration accesses to one function, with errors that name it.
 struct Access<'a> {
     system: &'a mut System,
@@ -172,19 +186,12 @@ impl Access<'_> {
             .map_err(|failure| self.error("configuration write", format!("{failure} at {offset:#x}")))
     }
 
-    /// Offset of a capability.
-    fn capability(&mut self, id: u8) -> Result<Option<u16>, Error> {
-        Ok(self.capabilities()?.into_iter().find(|(_, found)| *found == id).map(|(at, _)| at))
-    }
-
     /// Where vendor-specific capabilities are; their length is behind their header (PCIe 4.0 §7.9.4).
-    fn vendor_specific(&mut self) -> Result<Vec<Range<u16>>, Error> {
-        let found = self.capabilities()?.into_iter().filter(|(_, id)| *id == reg::CAP_VENDOR_SPECIFIC);
-        found.map(|(at, _)| Ok(at..at + self.read(at + 2, 1)? as u16)).collect()
+    fn vendor_specific(&mut self, list: &Capabilities) -> Result<Vec<Range<u16>>, Error> {
+        list.all(reg::CAP_VENDOR_SPECIFIC).map(|at| Ok(at..at + self.read(at + 2, 1)? as u16)).collect()
     }
 
-    /// Offset and ID of each capability.
-    fn capabilities(&mut self) -> Result<Vec<(u16, u8)>, Error> {
+    fn capabilities(&mut self) -> Result<Capabilities, Error> {
         let (mut found, mut at) = (Vec::new(), self.read(reg::CAPABILITIES, 1)? as u16 & !3);
         while at >= 0x40 {
             if found.len() == 48 {
@@ -194,7 +201,7 @@ impl Access<'_> {
             found.push((at, header as u8));
             at = (header >> 8) as u16 & !3;
         }
-        Ok(found)
+        Ok(Capabilities(found))
     }
 
     /// Offset of an extended capability.
@@ -259,8 +266,8 @@ impl Access<'_> {
         Ok(())
     }
 
-    fn msix(&mut self) -> Result<Option<Msix>, Error> {
-        let Some(capability) = self.capability(reg::CAP_MSIX)? else { return Ok(None) };
+    fn msix(&mut self, list: &Capabilities) -> Result<Option<Msix>, Error> {
+        let Some(capability) = list.first(reg::CAP_MSIX) else { return Ok(None) };
         let vectors = (self.read(capability + reg::MSIX_CONTROL, 2)? as u16 & 0x7ff) + 1;
         let mut place = |offset| {
             self.read(capability + offset, 4).map(|value| ((value & 7) as u8, u64::from(value & !7)))
@@ -347,7 +354,8 @@ impl System {
     fn discover(&mut self, number: u8, windows: &mut Windows) -> Result<PciFunction, Error> {
         let mut access = Access { system: self, function: number };
         let ids = access.read(0, 4)?;
-        let express = access.capability(reg::CAP_EXPRESS)?;
+        let list = access.capabilities()?;
+        let express = list.first(reg::CAP_EXPRESS);
         let express =
             express.ok_or_else(|| access.error("enumeration", "it has no PCI Express capability".into()))?;
         let bars = access.bars(reg::BAR0, 1, windows)?;
@@ -376,10 +384,10 @@ impl System {
             device: (ids >> 16) as u16,
             bars,
             express,
-            power: access.capability(reg::CAP_POWER)?,
-            msix: access.msix()?,
+            power: list.first(reg::CAP_POWER),
+            msix: access.msix(&list)?,
             aer: access.extended(reg::EXT_AER)?,
-            vendor_specific: access.vendor_specific()?,
+            vendor_specific: access.vendor_specific(&list)?,
             sriov,
             device_control: payload,
         })
@@ -398,7 +406,8 @@ impl System {
             detail: format!("VF {index} would be number {number}, beyond its bus"),
         })?;
         let mut access = Access { system: self, function: number };
-        let express = access.capability(reg::CAP_EXPRESS)?;
+        let list = access.capabilities()?;
+        let express = list.first(reg::CAP_EXPRESS);
         let express =
             express.ok_or_else(|| access.error("enumeration", "it has no PCI Express capability".into()))?;
         let place =
@@ -410,10 +419,10 @@ impl System {
             device: sriov.device,
             bars: sriov.bars.map(|bar| bar.map(place)),
             express,
-            power: access.capability(reg::CAP_POWER)?,
-            msix: access.msix()?,
+            power: list.first(reg::CAP_POWER),
+            msix: access.msix(&list)?,
             aer: access.extended(reg::EXT_AER)?,
-            vendor_specific: access.vendor_specific()?,
+            vendor_specific: access.vendor_specific(&list)?,
             sriov: None,
             device_control: 0,
         })
