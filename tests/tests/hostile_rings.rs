@@ -154,9 +154,8 @@ fn campaign(seed: u64, states: u32) {
     // The hostile device is in a network of its own, and its frames may claim any source.
     bed.card.set_port(1, Port { enabled: true, network: 7, ..Port::default() }).unwrap();
     bed.card.set_members(7, 0b10).unwrap();
-    bed.card.set_port(0, Port { enabled: true, ..Port::default() }).unwrap();
-    bed.card.assign(0, Assignment { mac: OTHER, mtu: 1500, link_up: true, announce: false }).unwrap();
-    bed.card.forward(0, OTHER, Some(0)).unwrap();
+    let given = Assignment { mac: OTHER, mtu: 1500, link_up: true, announce: false };
+    bed.card.place(0, Port { enabled: true, ..Port::default() }, given).unwrap();
     bed.card.set_members(0, 0b101).unwrap();
     let open = |function| {
         let function = Arc::new(bed.simulator.endpoint(function).unwrap());

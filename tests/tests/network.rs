@@ -9,7 +9,7 @@ use nitride_abi::virtio::net::{FRAME_BYTES, feature};
 use nitride_driver::management::{Assignment, Management, Port};
 use nitride_driver::virtio_net::{Checksum, Interface, Net, Options as NetOptions};
 use nitride_sim::{Card, Options, Simulator};
-use nitride_tests::tcp;
+use nitride_tests::{frame, tcp};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 /// How long a frame may take.
@@ -34,11 +34,11 @@ impl Bed {
             let device = usize::from(*port) < DEVICES;
             let own = device.then(|| mac(*port));
             let settings = Port { enabled: true, network: network(*port), mac: own, ipv4: None };
-            card.set_port(*port, settings).unwrap();
             if device {
                 let given = Assignment { mac: mac(*port), mtu: 1500, link_up: true, announce: false };
-                card.assign(*port, given).unwrap();
-                card.forward(network(*port), mac(*port), Some(*port)).unwrap();
+                card.place(*port, settings, given).unwrap();
+            } else {
+                card.set_port(*port, settings).unwrap();
             }
         }
         for number in ports.iter().map(|port| network(*port)) {
@@ -62,12 +62,6 @@ impl Bed {
         let violations = self.simulator.with(|system| system.violations().to_vec()).unwrap();
         assert!(violations.is_empty(), "{violations:?}");
     }
-}
-
-fn frame(to: [u8; 6], from: [u8; 6], len: usize, seed: u8) -> Vec<u8> {
-    let mut frame = [&to[..], &from, &[0x88, 0xb5]].concat();
-    frame.extend((frame.len()..len).map(|at| (at as u8).wrapping_mul(7).wrapping_add(seed)));
-    frame
 }
 
 fn receive(net: &mut Net) -> Vec<u8> {

@@ -174,12 +174,16 @@ impl Config {
 
 /// A TOML error with the line that it is in, which names the key.
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let start = error.span().map_or(0, |span| span.start).min(text.len());
-    let before = text.get(..start).unwrap_or_default();
-    let line = before.matches('\n').count();
+    let line = line_of(text, error);
     let detail = error.message().lines().collect::<Vec<_>>().join(", ");
-    let text = text.lines().nth(line).unwrap_or_default().trim().to_owned();
-    Error::Syntax { path: path.to_owned(), line: line + 1, detail, text }
+    let text = text.lines().nth(line - 1).unwrap_or_default().trim().to_owned();
+    Error::Syntax { path: path.to_owned(), line, detail, text }
+}
+
+/// The line of `text` that a TOML error is in, from 1 on.
+pub fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    text.get(..start).unwrap_or_default().matches('\n').count() + 1
 }
 
 /// Parses a size: a number of MiB, or one with the suffix K, M or G.

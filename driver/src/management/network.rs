@@ -102,6 +102,13 @@ impl Management {
         self.write(registers::ASSIGNMENT_COMMIT, value)
     }
 
+    /// Puts a network device behind its port: the port's settings, where its MAC address is, and what the device is given.
+    pub fn place(&self, device: u8, port: Port, assignment: Assignment) -> Result<()> {
+        self.set_port(device, port)?;
+        self.forward(port.network, assignment.mac, Some(device))?;
+        self.assign(device, assignment)
+    }
+
     /// What was counted at a port: event, packets, bytes.
     pub fn port_counters(&self, number: u8) -> Result<Vec<(PortEvent, u64, u64)>> {
         Self::check_port("counters of a port", number)?;

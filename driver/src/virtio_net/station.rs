@@ -18,8 +18,6 @@ pub struct Station {
     pub received: u64,
     /// The number after that of the last one: what is more than [`Station::received`] was lost on the way.
     pub next: u64,
-    /// Frames that came after one with a higher number.
-    pub misordered: u64,
 }
 
 impl Station {
@@ -28,21 +26,27 @@ impl Station {
 
     /// Sends frames of so many bytes, [`Station::SHORTEST`] at least, to the device with that MAC address.
     pub fn new(net: Net, to: [u8; 6], bytes: usize) -> Self {
-        let mut frame = [&to[..], &net.mac(), &ETHER_TYPE].concat();
-        frame.resize(bytes.max(Self::SHORTEST), 0);
-        Self { net, frame, arrived: Vec::new(), sent: 0, received: 0, next: 0, misordered: 0 }
+        let frame = Self::frame(to, net.mac(), bytes);
+        Self { net, frame, arrived: Vec::new(), sent: 0, received: 0, next: 0 }
     }
 
-    /// The device.
-    pub fn net(&mut self) -> &mut Net {
-        &mut self.net
+    /// A frame of so many bytes, [`Station::SHORTEST`] at least, as stations send them; its number is 0.
+    pub fn frame(to: [u8; 6], from: [u8; 6], bytes: usize) -> Vec<u8> {
+        let mut frame = [&to[..], &from, &ETHER_TYPE].concat();
+        frame.resize(bytes.max(Self::SHORTEST), 0);
+        frame
+    }
+
+    /// Gives such a frame another number.
+    pub fn number(frame: &mut [u8], number: u64) {
+        frame[NUMBER..Self::SHORTEST].copy_from_slice(&number.to_le_bytes());
     }
 
     /// Sends frames until `limit` are sent in all, or the queue is full.
     pub fn send(&mut self, limit: u64) -> Result<()> {
         let before = self.sent;
         while self.sent < limit {
-            self.frame[NUMBER..Self::SHORTEST].copy_from_slice(&self.sent.to_le_bytes());
+            Self::number(&mut self.frame, self.sent);
             if !self.net.send(0, &self.frame, None)? {
                 break;
             }
@@ -62,7 +66,6 @@ impl Station {
                 continue;
             };
             let number = u64::from_le_bytes(number);
-            self.misordered += u64::from(number < self.next);
             self.next = self.next.max(number.saturating_add(1));
             self.received += 1;
         }

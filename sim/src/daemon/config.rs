@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use nitride_abi::card::{
-    ETHERNET_PORTS, NAMESPACES, PF_NETWORK, PF_STORAGE, VF_NETWORK_FIRST, VF_STORAGE_FIRST, VFS,
+    ETHERNET_PORTS, NAMESPACES, PF_NETWORK, PF_STORAGE, VF_NETWORK_FIRST, VF_STORAGE_FIRST, VFS, device_of,
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,11 @@ fn ethernet_mtu() -> u16 {
 }
 
 impl NetworkDevice {
+    /// Its number on the card, which is its port's at the switch, too.
+    pub(super) fn number(&self) -> u8 {
+        device_of(self.function.number(), VFS).unwrap_or_default()
+    }
+
     fn wrong(&self, detail: String) -> ConfigError {
         ConfigError::Network { function: self.function, detail }
     }

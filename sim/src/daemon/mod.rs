@@ -9,7 +9,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nitride_abi::card::{DEVICES, PF_MANAGEMENT, VFS, controller_of, device_of};
+use nitride_abi::card::{DEVICES, PF_MANAGEMENT, VFS, controller_of};
 use nitride_driver::Function;
 use nitride_driver::management::{self, Assignment, Management, Port};
 use serde::Serialize;
@@ -215,11 +215,9 @@ pub fn run(
 
 /// The ports that a card's file has, and their names.
 fn ports(config: &Config) -> Vec<(u8, String)> {
-    let devices = config.networks.iter().map(|device| {
-        (device_of(device.function.number(), VFS).unwrap_or_default(), device.function.to_string())
-    });
-    let ethernet = (0u8..).zip(&config.ethernet);
-    let ethernet = ethernet.map(|(port, _)| (DEVICES as u8 + port, format!("ethernet{port}")));
+    let devices = config.networks.iter().map(|device| (device.number(), device.function.to_string()));
+    let ethernet = (DEVICES as u8..).zip(0..config.ethernet.len());
+    let ethernet = ethernet.map(|(number, port)| (number, format!("ethernet{port}")));
     devices.chain(ethernet).collect()
 }
 
@@ -290,12 +288,11 @@ impl Daemon {
         }
         for device in &config.networks {
             let (network, mac) = (device.network, device.mac.0);
-            let number = device_of(device.function.number(), VFS).unwrap_or_default();
+            let number = device.number();
             let ipv4 = device.ipv4.map(|address| address.octets());
-            management.set_port(number, Port { enabled: true, network, mac: Some(mac), ipv4 })?;
-            management.forward(network, mac, Some(number))?;
+            let port = Port { enabled: true, network, mac: Some(mac), ipv4 };
             let given = Assignment { mac, mtu: device.mtu, link_up: true, announce: false };
-            management.assign(number, given)?;
+            management.place(number, port, given)?;
             *members.entry(network).or_default() |= 1 << number;
         }
         members.into_iter().try_for_each(|(network, ports)| Ok(management.set_members(network, ports)?))

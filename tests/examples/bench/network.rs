@@ -78,9 +78,8 @@ impl Bed {
         // Device 0 is the PF.
         for device in 1..=functions {
             let mac = mac(device - 1);
-            card.set_port(device, Port { enabled: true, network: 0, mac: Some(mac), ipv4: None })?;
-            card.assign(device, Assignment { mac, mtu: 8996, link_up: true, announce: false })?;
-            card.forward(0, mac, Some(device))?;
+            let port = Port { enabled: true, mac: Some(mac), ..Port::default() };
+            card.place(device, port, Assignment { mac, mtu: 8996, link_up: true, announce: false })?;
         }
         for (port, host) in [(ETHERNET, HOST), (ETHERNET + 1, FAR)] {
             card.set_port(port, Port { enabled: true, ..Port::default() })?;
@@ -240,12 +239,11 @@ impl Load {
         // From port to port nothing piles up in the card, and a port has its frames at hand whenever this thread looks.
         let window = if way == Way::Ports { 4 * window } else { window };
         let more = if to.is_some() { (passed + window).saturating_sub(self.given) } else { 0 };
-        let mut frame = [&to.unwrap_or_default()[..], &HOST, &[0x88, 0xb5]].concat();
-        frame.resize(self.bytes, 0);
+        let mut frame = Station::frame(to.unwrap_or_default(), HOST, self.bytes);
         let given = self.given;
         self.taken += bed.simulator.with(move |system| {
             for number in given..given + more {
-                frame[14..22].copy_from_slice(&number.to_le_bytes());
+                Station::number(&mut frame, number);
                 system.ethernet(0).send(&frame);
             }
             std::iter::from_fn(|| system.ethernet(out).take()).count() as u64

@@ -2,6 +2,21 @@
 
 use super::{Card, lab, nitride, text};
 
+/// A card with `tables` in its file, and what `script` says on the lab's Linux, which has `functions` of it as PCI devices from 01:00.0 on and
+/// `options` besides.
+fn run(tables: &str, functions: &[&str], options: &[&str], script: &str) -> Option<(Card, String)> {
+    let card = Card::with(&nitride()?, tables);
+    let sockets: Vec<String> = functions.iter().map(|function| card.socket(function)).collect();
+    let mut given: Vec<&str> = sockets.iter().flat_map(|socket| ["--function", socket]).collect();
+    given.extend(options);
+    given.extend(["--", "sh", "-c", script]);
+    let output = lab(&given)?;
+    let said = text(&output.stdout);
+    println!("{said}{}", text(&output.stderr));
+    assert!(output.status.success());
+    Some((card, said))
+}
+
 const NETWORKS: &str = "
 [[network]]
 function = 'net0'
@@ -22,25 +37,8 @@ mac = '02:4e:54:00:00:03'
 #[test]
 #[ignore = "boots a machine: 40 s"]
 fn lab_linux_reaches_itself_through_the_cards_switch_with_its_own_virtio_net_driver() {
-    let Some(nitride) = nitride() else { return };
-    let card = Card::with(&nitride, NETWORKS);
-    let [alice, bob, eve] = ["net0", "net1", "pf1"].map(|function| card.socket(function));
-    let given = [
-        "--function",
-        &alice,
-        "--function",
-        &bob,
-        "--function",
-        &eve,
-        "--",
-        "sh",
-        "-c",
-        include_str!("reach.sh"),
-    ];
-    let Some(output) = lab(&given) else { return };
-    let said = text(&output.stdout);
-    println!("{said}{}", text(&output.stderr));
-    assert!(output.status.success());
+    let said = run(NETWORKS, &["net0", "net1", "pf1"], &[], include_str!("reach.sh"));
+    let Some((_, said)) = said else { return };
     for line in [
         "driver: virtio_net",
         "address: 02:4e:54:00:00:02 mtu 1400",
@@ -61,15 +59,9 @@ fn lab_linux_reaches_itself_through_the_cards_switch_with_its_own_virtio_net_dri
 #[test]
 #[ignore = "boots a machine: 40 s"]
 fn lab_linux_sets_a_network_device_up_with_its_own_tools() {
-    let Some(nitride) = nitride() else { return };
     // A port that checks IPv4 takes no tagged frames.
-    let card = Card::with(&nitride, &NETWORKS.replace("ipv4 = '10.0.0.1'\n", ""));
-    let [alice, bob] = ["net0", "net1"].map(|function| card.socket(function));
-    let given = ["--function", &alice, "--function", &bob, "--", "sh", "-c", include_str!("tools.sh")];
-    let Some(output) = lab(&given) else { return };
-    let said = text(&output.stdout);
-    println!("{said}{}", text(&output.stderr));
-    assert!(output.status.success());
+    let tables = NETWORKS.replace("ipv4 = '10.0.0.1'\n", "");
+    let Some((_, said)) = run(&tables, &["net0", "net1"], &[], include_str!("tools.sh")) else { return };
     for line in [
         "driver: virtio_net",
         "rx-checksumming: on",
@@ -101,24 +93,10 @@ image = 'disk.img'
 size = '32 MiB'
 function = 'vf0'
 ";
-    let card = Card::with(&nitride, &format!("{disk}{NETWORKS}"));
-    let sockets = ["vf0", "net0", "net1"].map(|function| card.socket(function));
-    let mut given: Vec<&str> = sockets.iter().flat_map(|socket| ["--function", socket]).collect();
-    given.extend([
-        "--vfio",
-        "--hugepages",
-        "256",
-        "--in",
-        &nitride,
-        "--",
-        "sh",
-        "-c",
-        include_str!("vfio.sh"),
-    ]);
-    let Some(output) = lab(&given) else { return };
-    let said = text(&output.stdout);
-    println!("{said}{}", text(&output.stderr));
-    assert!(output.status.success());
+    let options = ["--vfio", "--hugepages", "256", "--in", &nitride];
+    let tables = format!("{disk}{NETWORKS}");
+    let said = run(&tables, &["vf0", "net0", "net1"], &options, include_str!("vfio.sh"));
+    let Some((card, said)) = said else { return };
     for line in [
         "written and read: the same",
         "0 lost",

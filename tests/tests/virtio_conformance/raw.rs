@@ -50,9 +50,8 @@ impl Bed {
         let simulator = Simulator::start(Box::new(Card::new()), Options::default()).unwrap();
         let card = Management::open(Arc::new(simulator.endpoint(PF_MANAGEMENT).unwrap())).unwrap();
         for (device, mac) in [(1, OWN), (2, PEER)] {
-            card.set_port(device, Port { enabled: true, ..Port::default() }).unwrap();
-            card.forward(0, mac, Some(device)).unwrap();
-            card.assign(device, Assignment { mac, mtu: 1500, link_up: true, announce: false }).unwrap();
+            let given = Assignment { mac, mtu: 1500, link_up: true, announce: false };
+            card.place(device, Port { enabled: true, ..Port::default() }, given).unwrap();
         }
         card.set_members(0, 0b110).unwrap();
         Self { simulator, card }
@@ -357,9 +356,7 @@ pub fn descriptor(address: u64, len: u32, flags: u16, next: u16) -> [u8; 16] {
 
 /// A frame of so many bytes.
 pub fn frame(to: [u8; 6], from: [u8; 6], len: usize) -> Vec<u8> {
-    let mut frame = [&to[..], &from, &[0x88, 0xb5]].concat();
-    frame.extend((frame.len()..len).map(|at| (at * 7) as u8));
-    frame
+    nitride_tests::frame(to, from, len, 0)
 }
 
 /// A frame behind an empty header.

@@ -1,9 +1,11 @@
 //! The command line. One subcommand is one module with `Args` (clap) and
 //! `run(Args) -> anyhow::Result<ExitCode>`; an error it returns is printed as one line.
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 #[cfg(feature = "sim")]
 mod card;
@@ -68,6 +70,15 @@ pub fn run() -> ExitCode {
         eprintln!("nitride: {}", one_line(&error));
         ExitCode::FAILURE
     })
+}
+
+/// A bar of the work that is done, with a message, on a terminal; elsewhere nothing is shown.
+fn bar(total: u64) -> ProgressBar {
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// The error with its causes, whatever they hold, on one line. Many errors name their cause themselves:

@@ -2,7 +2,6 @@
 // Counts are shown rounded.
 #![allow(clippy::cast_precision_loss)]
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
 use nitride_abi::virtio;
 use nitride_abi::virtio::net::{FRAME_BYTES, feature};
 use nitride_driver::Function;
@@ -214,10 +212,7 @@ fn round_trips(near: &mut Station, far: &mut Station) -> Result<Histogram<u64>> 
 /// Sends frames one way until the time is over, and takes what is under way then.
 fn one_way(args: &BenchArgs, near: &mut Station, far: &mut Station) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(args.seconds);
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(args.seconds) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
-        bar.set_style(style);
-    }
+    let bar = super::bar(args.seconds);
     let mut progress = (Instant::now(), far.received);
     loop {
         let now = Instant::now();

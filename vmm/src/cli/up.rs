@@ -1,6 +1,5 @@
 //! `nitride up`: a card and its virtual machines, from one file.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -63,9 +62,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some(file) => Some(start_card(file, log("card")?, &signals)?),
         None => None,
     };
-    let mut session = Session { card, machines: VecDeque::new(), control: topology.control()? };
+    let mut session = Session { card, machines: Vec::new(), control: topology.control()? };
     for vm in &topology.machines {
-        session.machines.push_back(Member::start(&["run".as_ref(), vm.file.as_os_str()], log(&vm.name)?)?);
+        session.machines.push(Member::start(&["run".as_ref(), vm.file.as_os_str()], log(&vm.name)?)?);
     }
     session.run(&signals)
 }
@@ -88,7 +87,7 @@ fn start_card(file: &std::path::Path, log: Log, signals: &Signals) -> Result<Mem
 
 /// What runs. Machines end before the card does.
 struct Session {
-    machines: VecDeque<Member>,
+    machines: Vec<Member>,
     card: Option<Member>,
     control: Option<PathBuf>,
 }

@@ -33,6 +33,11 @@ impl Guest {
         demo.at(&format!("{}.{extension}", self.name))
     }
 
+    /// The name of the file that its exits are written to.
+    pub fn stats(&self) -> String {
+        format!("{}.exits.json", self.name)
+    }
+
     /// Boots it and waits for its end; an error unless it said that all went well.
     pub fn run(&self, demo: &Demo, card: &Card, start: Instant) -> Result<()> {
         let watch = Watch::new(self.name, start, File::create(self.file(demo, "console.log"))?);
@@ -63,7 +68,7 @@ impl Guest {
     /// In a lab of its own, where the card's functions are PCI devices; returns the status of `nitride run`.
     fn in_lab(&self, demo: &Demo, card: &Card, watch: &Watch) -> Result<u8> {
         let run = self.arguments(Path::new("/guest/vmlinux"), &PLACES.map(str::to_owned), card.outside);
-        let stats = format!("{}.exits.json", self.name);
+        let stats = self.stats();
         let job = Job {
             inputs: vec![
                 (demo.nitride.clone(), "/lab/nitride".to_owned()),
@@ -85,7 +90,7 @@ impl Guest {
         let memory = format!("{MEMORY}M");
         let outside = if outside { "yes" } else { "no" };
         let line = format!("console=ttyS0 panic=-1 quiet role={} outside={outside}", self.name);
-        let stats = format!("{}.exits.json", self.name);
+        let stats = self.stats();
         let machine = ["run", "--kernel", &kernel, "--initrd", "guest.cpio", "--cmdline", &line, "--cpus=1"];
         let rest = ["--memory", &memory, "--stats", &stats];
         let functions = functions.iter().flat_map(|function| ["--function", function]);

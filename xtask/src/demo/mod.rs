@@ -104,7 +104,8 @@ impl Demo {
         let list = r#"cd "$1" && find . -type f | LC_ALL=C sort | xargs sha256sum"#;
         let checksums = sh::output(sh::command("sh").args(["-c", list, "sh"]).arg(self.tree()))?;
         fs::write(self.at("tree.sha256"), checksums + "\n")?;
-        let four = fs::read(&self.kernel.vmlinux)?.into_iter().take(4 << 20).collect::<Vec<_>>();
+        let mut four = fs::read(&self.kernel.vmlinux)?;
+        four.truncate(4 << 20);
         let mut archive = Archive::new(BufWriter::new(File::create(self.at("guest.cpio"))?));
         lab::image::base(&mut archive, &self.kernel)?;
         archive.file("/job/start", 0o755, include_bytes!("guest.sh"))?;

@@ -38,7 +38,7 @@ pub fn print(folder: &Path, session: Duration) -> Result<()> {
         line(port, &packets(events));
     }
     for guest in &GUESTS {
-        line(&format!("{}'s exits", guest.name), &exits(&read(&format!("{}.exits.json", guest.name))?));
+        line(&format!("{}'s exits", guest.name), &exits(&read(&guest.stats())?));
     }
     line("session", &format!("{:.1} s", session.as_secs_f32()));
     Ok(())

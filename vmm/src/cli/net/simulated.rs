@@ -15,9 +15,8 @@ pub fn functions() -> Result<[Arc<dyn Function>; 2]> {
     // Device 0 is the PF.
     for device in [1, 2] {
         let mac = [0x02, 0x4e, 0x54, 0, 0, device];
-        card.set_port(device, Port { enabled: true, network: 0, mac: Some(mac), ipv4: None })?;
-        card.assign(device, Assignment { mac, mtu: 1500, link_up: true, announce: false })?;
-        card.forward(0, mac, Some(device))?;
+        let port = Port { enabled: true, mac: Some(mac), ..Port::default() };
+        card.place(device, port, Assignment { mac, mtu: 1500, link_up: true, announce: false })?;
     }
     card.set_members(0, 0b110)?;
     let endpoint = |vf: u8| simulator.endpoint(VF_NETWORK_FIRST + vf);

@@ -2,20 +2,19 @@
 // Counts are shown rounded.
 #![allow(clippy::cast_precision_loss)]
 
-use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
 use nitride_driver::nvme::{Command, NamespaceInfo, Nvme, Options, QueuePair, Wait};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
 use super::{On, namespace, parse_bytes};
+use crate::cli;
 
 /// The longest latency that is told apart, in nanoseconds: an hour.
 const LONGEST: u64 = 3_600_000_000_000;
@@ -220,10 +219,7 @@ fn drive(nvme: &Nvme, queue: &QueuePair, job: &Job<'_>, index: u64) -> Result<Hi
 
 fn show_progress(job: &Job<'_>, finished: impl Fn() -> bool) {
     let total = job.args.seconds * 1000;
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
-        bar.set_style(style);
-    }
+    let bar = cli::bar(total);
     let start = Instant::now();
     while !finished() {
         std::thread::sleep(Duration::from_millis(50));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use nitride::config::line_of;
 use nitride_sim::daemon::CONTROL_SOCKET;
 use nitride_sim::daemon::config::Config;
 use serde::Deserialize;
@@ -35,8 +36,7 @@ impl Topology {
         let name = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("topology {name}"))?;
         let mut this: Self = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            anyhow!("topology {name}: line {line}: {}", error.message())
+            anyhow!("topology {name}: line {}: {}", line_of(&text, &error), error.message())
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let files = this.machines.iter_mut().map(|machine| &mut machine.file).chain(&mut this.card);

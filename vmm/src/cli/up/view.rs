@@ -1,6 +1,5 @@
 //! The session on a terminal: a console's tail for each machine, and the card's counters.
 
-use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Stdout};
 
 use anyhow::{Context, Result};
@@ -9,7 +8,7 @@ use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Style, Stylize};
+use ratatui::style::Stylize;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph};
 use ratatui::{Frame, Terminal};
@@ -43,7 +42,7 @@ impl View {
     }
 
     /// Shows the machines as they are, and what the control socket answered when it was asked for counters.
-    pub fn draw(&mut self, machines: &VecDeque<Member>, counters: &Value) -> Result<()> {
+    pub fn draw(&mut self, machines: &[Member], counters: &Value) -> Result<()> {
         self.screen.draw(|frame| draw(frame, machines, counters)).context("the terminal")?;
         Ok(())
     }
@@ -59,7 +58,7 @@ impl Drop for View {
     }
 }
 
-fn draw(frame: &mut Frame<'_>, machines: &VecDeque<Member>, counters: &Value) {
+fn draw(frame: &mut Frame<'_>, machines: &[Member], counters: &Value) {
     let figures = figures(counters);
     let below = u16::try_from(figures.len()).unwrap_or(u16::MAX).saturating_add(2);
     let areas = Layout::vertical([Constraint::Min(3), Constraint::Length(below)]);
@@ -74,7 +73,7 @@ fn draw(frame: &mut Frame<'_>, machines: &VecDeque<Member>, counters: &Value) {
         );
     }
     let block = Block::bordered().title("card".bold()).title_bottom("Ctrl-C ends all");
-    frame.render_widget(Paragraph::new(figures).style(Style::new()).block(block), below);
+    frame.render_widget(Paragraph::new(figures).block(block), below);
 }
 
 /// A line for the whole card, and one for each port of its switch at which something was counted.
